@@ -1,0 +1,123 @@
+"""The values that travel through a cloud call, and the one place where an answer becomes a result or a `CloudError`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cloudfn.errors import CloudError
+from cloudfn.naming import rename, to_camel
+
+
+@dataclass(frozen=True)
+class Media:
+    """A picture on its way: its bytes, its media type, and the file name it travels under (ASCII)."""
+
+    content_type: str
+    value: bytes | bytearray | memoryview = field(repr=False)
+    file_name: str
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """Aspect ratios, width / height: as text for the wire, as numbers for the engine; empty means automatic."""
+
+    text: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the user asked for: the API's name (img.aiCrop) and its checked camelCase parameters.
+
+    `params` values are str, numbers, `Media` or `Ratios`; a parameter that was not given is not there.
+    """
+
+    api: str
+    params: Mapping[str, Any]
+
+
+class Backend(Protocol):
+    """Turns a call into WeChat's own JSON (errcode, errmsg, results, img_size)."""
+
+    def __call__(self, call: Call) -> dict[str, Any]:
+        """Answer `call`; raise `CloudError` (made by `failure`) where there is no answer."""
+
+    def close(self) -> None:
+        """Give back connections; the backend is not used afterwards."""
+
+
+def failure(
+    api: str, errcode: int, text: str, *, hint: str | None = None, retryable: bool | None = None
+) -> CloudError:
+    """The error of a call that ran and failed, in the SDK's form: `openapi.img.aiCrop:fail <text>`."""
+    return CloudError(errcode, f"openapi.{api}:fail {text}", api=api, hint=hint, retryable=retryable)
+
+
+def gateway_failure(api: str, errcode: int, *, hint: str | None = None) -> CloudError:
+    """The error of a call that was refused before the API ran, in the SDK's form: no `openapi.` prefix, no words."""
+    return CloudError(errcode, f"system error: error code: {errcode}", api=api, hint=hint)
+
+
+def parse(
+    api: str,
+    body: bytes,
+    *,
+    status: int = 200,
+    content_type: str = "application/json",
+    redact: Callable[[str], str] = str,
+) -> dict[str, Any]:
+    """WeChat's JSON object out of an HTTP answer; -601001 where it is none.
+
+    The body decides and not its declared type: WeChat is known to send JSON as text/plain. An answer whose status is
+    not 200 counts only when it carries a failing errcode. The SDK's own words are kept where the SDK has any, that is
+    for a broken application/json with status 200; otherwise status and type stand before the body. `redact` takes
+    secrets out of the text that is shown: an error page may echo the address that was called.
+    """
+    try:
+        reply = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant)
+        problem = "" if isinstance(reply, dict) else "is no JSON object"
+    except (ValueError, RecursionError):
+        problem = "is invalid json"
+    if not problem and (status == 200 or _errcode(api, reply)):
+        return reply  # type: ignore[no-any-return]
+    said = "" if status == 200 and "application/json" in content_type else f" (HTTP {status}, {content_type or 'no type'})"
+    text = redact(body.decode("utf-8", "replace"))[:_SHOWN] or "(empty)"
+    raise failure(api, -601001, f"wechat server internal error{said}, response body {problem or 'has no errcode'}: {text}")
+
+
+def normalise(api: str, reply: Mapping[str, Any], *, convert_case: bool = True) -> dict[str, Any]:
+    """The SDK's result for WeChat's JSON; raises `CloudError` where its errcode says that the call failed.
+
+    errcode 0, missing, null and "" are success; a code that comes as text counts as a number ("0" is success).
+    """
+    errcode = _errcode(api, reply)
+    if errcode:
+        errmsg = reply.get("errmsg")
+        raise failure(api, errcode, errmsg if isinstance(errmsg, str) else f"(no errmsg: {json.dumps(errmsg)})")
+    result = {key: value for key, value in reply.items() if key not in ("errcode", "errmsg")}
+    if convert_case:
+        result = rename(result, to_camel)
+    return result | {"errMsg": f"openapi.{api}:ok", "errCode": 0}
+
+
+# So much of a body that is not JSON is shown in the error: enough to recognise a proxy's page.
+_SHOWN = 500
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _errcode(api: str, reply: Mapping[str, Any]) -> int:
+    given = reply.get("errcode")
+    if given is None or given == "":
+        return 0
+    try:
+        if isinstance(given, (int, float, str)) and not isinstance(given, bool):
+            return int(given)
+    except (ValueError, OverflowError):
+        pass
+    raise failure(api, -601001, f"wechat server internal error, errcode is no number: {json.dumps(given)[:_SHOWN]}")
