@@ -1,0 +1,40 @@
+"""WeChat's cloud calls for Python cloud functions, as wx-server-sdk makes them.
+
+    import cloudfn as cloud
+    cloud.init(env=cloud.DYNAMIC_CURRENT_ENV)
+    cloud.openapi.img.aiCrop({"imgUrl": "https://example.com/a.jpg", "ratios": "1,2.35"})
+
+Public names are resolved when they are first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cloudfn.cloud import DYNAMIC_CURRENT_ENV, Cloud, get_wx_context, init, openapi
+    from cloudfn.errors import CloudError
+
+__all__ = ["DYNAMIC_CURRENT_ENV", "Cloud", "CloudError", "get_wx_context", "init", "openapi"]
+
+# A library says nothing unless the application asks for it.
+logging.getLogger("cloudfn").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=_module())
+    from importlib import import_module
+
+    return getattr(import_module("cloudfn.errors" if name == "CloudError" else "cloudfn.cloud"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def _module() -> Any:
+    import sys
+
+    return sys.modules[__name__]

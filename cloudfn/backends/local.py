@@ -1,0 +1,78 @@
+"""The embedded engine in WeChat's place: the same JSON, no account, no network (but for a picture's URL), no quota."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cloudfn.call import Call, failure
+from cloudfn.errors import CloudError
+from cloudfn.settings import Settings
+
+
+class Local:
+    """The backend that answers from `cloudfn.crop`; thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __call__(self, call: Call) -> dict[str, Any]:
+        """WeChat's JSON for `call`: corners in pixels of the picture as displayed, right and bottom inclusive.
+
+        Raises `CloudError`: 101002 for what is no picture or too large, 101000 for a URL that cannot be fetched,
+        -601002 where the engine's packages are not installed.
+        """
+        answer = _ANSWERS.get(call.api)
+        if answer is None:
+            hint = "use CLOUDFN_BACKEND=wechat for it"
+            raise failure(call.api, -601002, f"the embedded engine does not answer this API; {hint}", hint=hint)
+        try:
+            return answer(call, self._settings)
+        except CloudError as error:
+            raise failure(call.api, error.errCode, error.errMsg, hint=error.hint) from error
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def _ai_crop(call: Call, settings: Settings) -> dict[str, Any]:
+    from cloudfn import crop
+
+    picture = call.params["img"].value if "img" in call.params else fetched(call.params["imgUrl"], settings)
+    ratios = call.params["ratios"].values if "ratios" in call.params else ()
+    found = crop.find(
+        picture,
+        ratios,
+        max_megapixels=settings.max_megapixels,
+        max_jpeg_megapixels=settings.max_jpeg_megapixels,
+    )
+    return {
+        "errcode": 0,
+        "errmsg": "ok",
+        "results": [
+            {
+                "crop_left": box.left,
+                "crop_top": box.top,
+                # Boxes are half-open inside the engine; WeChat's corners are the last column and row.
+                "crop_right": box.right - 1,
+                "crop_bottom": box.bottom - 1,
+            }
+            for box in found.boxes
+        ],
+        "img_size": {"w": found.size.width, "h": found.size.height},
+    }
+
+
+def fetched(url: str, settings: Settings) -> bytes:
+    """The picture behind a URL, within the limits of the settings; raises `CloudError` 101000."""
+    from cloudfn.fetch import fetch
+
+    # Half of the time is the picture's: the rest is the engine's and the answer's.
+    return fetch(
+        url,
+        timeout=settings.timeout / 2,
+        max_bytes=int(settings.max_url_mib * 1024 * 1024),
+        allow_hosts=settings.allow_hosts,
+    )
+
+
+_ANSWERS = {"img.aiCrop": _ai_crop}

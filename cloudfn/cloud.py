@@ -1,0 +1,203 @@
+"""The face of wx-server-sdk: `init`, `openapi`, `get_wx_context`, on a default instance or on one of your own."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import re
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from cloudfn import apis, params, permissions, settings
+from cloudfn.apis import Api
+from cloudfn.backends import choose, log_hint, perform
+from cloudfn.call import Backend, Call, gateway_failure
+from cloudfn.errors import CloudError
+from cloudfn.naming import near
+from cloudfn.settings import Settings
+
+_log = logging.getLogger("cloudfn")
+
+
+class _Env(enum.Enum):
+    DYNAMIC_CURRENT_ENV = "DYNAMIC_CURRENT_ENV"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+DYNAMIC_CURRENT_ENV = _Env.DYNAMIC_CURRENT_ENV
+"""The environment that the function runs in; it is looked up when a call is made."""
+
+# Keywords of wx-server-sdk's init that mean nothing outside its own cloud; they are taken so that code carries over.
+_SDK_KEYWORDS = ("env", "traceUser")
+
+_NOT_INITIALISED = (
+    "Cloud API isn't enabled, please call init first\n"
+    "请先调用 init 完成初始化后再调用其他云 API。init 方法可传入一个对象用于设置默认配置，详见文档。"
+)
+
+
+class Cloud:
+    """An independent instance, ready for use: `Cloud(backend="local").openapi.img.aiCrop(...)`.
+
+    It takes one mapping or keywords: `env`, and every setting in lower case without its prefix (`timeout=5`,
+    `access_token=...`, `config=...`). Other settings are read from the environment and `.env` when a call is made.
+    """
+
+    def __init__(self, options: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
+        """Raises `CloudError`: -401002 for an unknown keyword, -601002 for a bad value."""
+        self._lock = threading.Lock()
+        self._backend: tuple[Settings, Backend] | None = None
+        self._arguments: Mapping[str, Any] | None = _checked(options, keywords)
+
+    @property
+    def openapi(self) -> OpenApi:
+        """WeChat's APIs as attributes: `openapi.img.aiCrop({...})`."""
+        return OpenApi(self)
+
+    def get_wx_context(self) -> dict[str, str | int]:
+        """Who called the function, as wx-server-sdk's getWXContext tells it."""
+        return get_wx_context()
+
+    def close(self) -> None:
+        """Give back connections; the next call opens new ones."""
+        with self._lock:
+            if self._backend:
+                self._backend[1].close()
+            self._backend = None
+
+    def call(self, name: str, read: Callable[[Api], Call], *, convert_case: bool = True) -> dict[str, Any]:
+        """Make the cloud call `name` and give its result; the checks come in the SDK's order.
+
+        `read` is one of `params`' readers with what the caller gave. Raises `CloudError`: -1 before init, -604100 for an unknown API, -604101 without permission, -401002 and
+        -401003 for wrong parameters, then whatever the backend answers.
+        """
+        try:
+            if self._arguments is None:
+                hint = "call cloud.init() before the first cloud call"
+                raise CloudError(-1, _NOT_INITIALISED, api=name, hint=hint, retryable=False)
+            api = apis.APIS.get(name)
+            if api is None:
+                match = near(name, apis.APIS)
+                known = f'did you mean "{match}"?' if match else f"the APIs are {', '.join(apis.APIS)}"
+                raise gateway_failure(name, -604100, hint=f'there is no API "{name[:80]}"; {known}')
+            chosen = settings.load(self._arguments)
+            permissions.check(name, chosen.config)
+            return perform(read(api), self._backend_for(chosen), convert_case=convert_case)
+        except CloudError as error:
+            log_hint(error)
+            raise
+
+    def _backend_for(self, chosen: Settings) -> Backend:
+        with self._lock:
+            if self._backend is None or self._backend[0] != chosen:
+                self._backend = (chosen, choose(chosen))
+            return self._backend[1]
+
+
+class _Default(Cloud):
+    """The instance behind the package's own functions: not ready before `init`, as in the SDK."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._arguments = None
+
+    def init(self, options: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> None:
+        if self._arguments is None:
+            self._arguments = _checked(options, keywords)
+
+
+def _checked(options: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings among init's arguments; a wrong one is an error of init, not of the first call."""
+    if options is not None and not isinstance(options, Mapping):
+        raise CloudError(-401003, f"init: got a {type(options).__name__}, expected one mapping or keywords")
+    given = {name: value for name, value in {**(options or {}), **keywords}.items() if name not in _SDK_KEYWORDS}
+    settings.check(given)
+    return given
+
+
+class OpenApi:
+    """`openapi`, and each of its name spaces: attributes are name spaces or APIs, calling an API makes the call."""
+
+    def __init__(self, cloud: Cloud, *, path: tuple[str, ...] = (), convert_case: bool = True) -> None:
+        self._cloud = cloud
+        self._path = path
+        self._convert_case = convert_case
+
+    def __repr__(self) -> str:
+        return ".".join(("openapi", *self._path))
+
+    def __dir__(self) -> list[str]:
+        depth = len(self._path)
+        names = [name.split(".") for name in apis.APIS]
+        return sorted({name[depth] for name in names if len(name) > depth and tuple(name[:depth]) == self._path})
+
+    def __getattr__(self, name: str) -> OpenApi:
+        if name.startswith("_"):
+            raise AttributeError(name, name=name, obj=self)
+        return OpenApi(self._cloud, path=(*self._path, name), convert_case=self._convert_case)
+
+    def __call__(self, *given: Any, **keywords: Any) -> Any:
+        """An API: one mapping or keywords, gives the result. `openapi` itself: options, gives an `openapi` with them.
+
+        Options are `convertCase` (only the literal False switches it off), and `appid` and `version`, which say
+        nothing over HTTPS: there the token tells the account.
+        """
+        if len(given) > 1 or (given and keywords):
+            hint = "give one mapping, or keywords"
+            raise CloudError(-401003, f"{self!r}:fail {hint}", api=".".join(self._path), hint=hint)
+        if not self._path:
+            return self._with_options(given[0] if given else keywords)
+        asked = given[0] if given and given[0] is not None else keywords
+        read = partial(params.read, given=asked, convert_case=self._convert_case)
+        return self._cloud.call(".".join(self._path), read, convert_case=self._convert_case)
+
+    def _with_options(self, options: object) -> OpenApi:
+        if not isinstance(options, Mapping):
+            raise CloudError(-401003, "an options object is expected", hint='such as openapi({"convertCase": False})')
+        if options.get("appid"):
+            _log.warning("openapi({appid}) has no effect over HTTPS: the access token tells the account")
+        return OpenApi(self._cloud, convert_case=options.get("convertCase") is not False)
+
+
+_default = _Default()
+openapi = _default.openapi
+
+
+def init(options: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
+    """Make the package's own functions ready. It takes what `Cloud` takes; a second call is ignored, as in the SDK.
+
+    Raises `CloudError`: -401002 for an unknown keyword, -601002 for a bad value.
+    """
+    _default.init(options, keywords)
+
+
+_INTEGER = re.compile(r"-?[0-9]+", re.ASCII)
+_HIDDEN = ("API_TOKEN", "TRIGGER_API_TOKEN_V0")
+
+
+def get_wx_context() -> dict[str, str | int]:
+    """Who called the function: OPENID, APPID, UNIONID, ENV, SOURCE and what else WX_CONTEXT_KEYS lists.
+
+    It needs no `init`. Empty when WX_CONTEXT_KEYS is unset or empty. The rules are wx-server-sdk 4.0.2's: the prefix
+    WX_ is cut off, whole numbers become numbers, tokens are withheld, ENV (TCB_ENV or SCF_NAMESPACE) is set last.
+    """
+    environment = settings.environment()
+    context: dict[str, str | int] = {}
+    if not environment.get("WX_CONTEXT_KEYS"):
+        return context
+    for key in environment["WX_CONTEXT_KEYS"].split(","):
+        name = key[3:] if key.startswith("WX_") and len(key) > 3 else key
+        value = environment.get(key)
+        if value is not None and name not in _HIDDEN:
+            context[name] = int(value) if _INTEGER.fullmatch(value) and len(value) < 4000 else value
+    context.pop("ENV", None)
+    env = environment.get("TCB_ENV") or environment.get("SCF_NAMESPACE")
+    if env is not None:
+        context["ENV"] = env
+    if environment.get("TCB_SOURCE"):
+        context["SOURCE"] = environment["TCB_SOURCE"]
+    return context

@@ -1,0 +1,167 @@
+"""The settings: one table, and the one place that reads the environment and `./.env`.
+
+An argument of `init`, `Cloud` or the command line counts before the environment, the environment before `.env`, and
+`.env` before the default. An empty value counts as not set. `.env` is `./.env` only; nothing is ever written to the
+environment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from cloudfn.errors import CloudError
+from cloudfn.naming import near
+
+# Inside CloudRun this plain address leads to a side-car that adds the token: WX/doc, "open interface service".
+SIDE_CAR = "http://api.weixin.qq.com"
+
+# Environment variable -> platform, for those that a platform sets by itself.
+_PLATFORM_MARKS = {
+    "SCF_FUNCTIONNAME": "Tencent SCF / CloudBase",
+    "CBR_ENV_ID": "WeChat CloudRun",
+    "AWS_LAMBDA_FUNCTION_NAME": "AWS Lambda",
+    "FC_FUNCTION_NAME": "Alibaba FC",
+    "RUNTIME_FUNC_NAME": "Huawei FunctionGraph",
+    "K_SERVICE": "Google Cloud Run / Knative",
+    "FUNCTIONS_WORKER_RUNTIME": "Azure Functions",
+}
+# Environment variables that name the folder of the deployed code: Lambda, SCF and CloudBase, FC.
+_CODE_FOLDERS = ("LAMBDA_TASK_ROOT", "USER_CODE_ROOT", "FC_FUNC_CODE_PATH")
+_function_folder: Path | None = None
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in allowed:
+            raise ValueError(f"one of {', '.join(allowed)}")
+        return text.lower()
+
+    return parse
+
+
+def _number(above: float, most: float, unit: str) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not above < value <= most:
+            raise ValueError(f"a number of {unit} above {above:g} and at most {most:g}")
+        return value
+
+    return parse
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    return tuple(host.strip().lower() for host in text.split(",") if host.strip())
+
+
+def _setting(name: str, default: Any, parse: Callable[[str], Any] = str, *, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"name": name, "parse": parse, "secret": secret})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting, parsed. A field's name is its keyword; its metadata holds the environment variable's name."""
+
+    backend: str = _setting("CLOUDFN_BACKEND", "auto", _choice("auto", "wechat", "local"))
+    config: str = _setting("CLOUDFN_CONFIG", "")
+    access_token: str = _setting("WX_ACCESS_TOKEN", "", secret=True)
+    api_base: str = _setting("CLOUDFN_API_BASE", "https://api.weixin.qq.com")
+    timeout: float = _setting("CLOUDFN_TIMEOUT", 10.0, _number(0, 900, "seconds"))
+    allow_hosts: tuple[str, ...] = _setting("CLOUDFN_ALLOW_HOSTS", (), _hosts)
+    max_url_mib: float = _setting("CLOUDFN_MAX_URL_MIB", 32.0, _number(0, 1024, "MiB"))
+    max_megapixels: float = _setting("CLOUDFN_MAX_MEGAPIXELS", 24.0, _number(0, 1000, "megapixels"))
+    max_jpeg_megapixels: float = _setting("CLOUDFN_MAX_JPEG_MEGAPIXELS", 100.0, _number(0, 1000, "megapixels"))
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether WeChat can be called: with a token, or through CloudRun's side-car, which adds one itself."""
+        return bool(self.access_token) or self.api_base.rstrip("/") == SIDE_CAR
+
+
+def load(arguments: Mapping[str, object] | None = None) -> Settings:
+    """The settings now in force. `arguments` are keywords: a field's name or its variable's name in lower case.
+
+    Raises `CloudError`: -401002 for an unknown keyword, -601002 for a bad value, which it names with what is allowed.
+    """
+    values = check(arguments or {})
+    dotenv = _dotenv(Path(".env").absolute())
+    for setting in dataclasses.fields(Settings):
+        name = setting.metadata["name"]
+        for value, source in ((os.environ.get(name), "environment"), (dotenv.get(name), ".env")):
+            if value and setting.name not in values:
+                values[setting.name] = _parsed(setting, value, source)
+    return Settings(**values)
+
+
+def check(arguments: Mapping[str, object]) -> dict[str, Any]:
+    """The given keywords alone, parsed, by field; raises what `load` raises for them."""
+    fields = {name: f for f in dataclasses.fields(Settings) for name in (f.name, f.metadata["name"].lower())}
+    values: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if name not in fields:
+            known = ", ".join(f.name for f in dataclasses.fields(Settings))
+            match = near(name, fields)
+            hint = f"did you mean {match}?" if match else f"the settings are {known}"
+            raise CloudError(-401002, f"unknown setting {name!r}; {hint}", hint=hint)
+        if value is not None and value != "":
+            values[fields[name].name] = _parsed(fields[name], value, "argument")
+    return values
+
+
+def environment() -> Mapping[str, str]:
+    """The process's environment."""
+    return os.environ
+
+
+def platform() -> str | None:
+    """The serverless platform that this process runs on, as far as its environment tells; None elsewhere."""
+    if os.environ.get("TENCENTCLOUD_RUNENV") == "SCF":  # it is WX_LOCAL_SCF where WeChat's tools debug locally
+        return _PLATFORM_MARKS["SCF_FUNCTIONNAME"]
+    return next((name for mark, name in _PLATFORM_MARKS.items() if os.environ.get(mark)), None)
+
+
+def use_code_folder(folder: Path | None) -> None:
+    """Say where the function's own file lies when this process runs it from elsewhere."""
+    global _function_folder  # noqa: PLW0603 - one function a process, seen by all of its threads
+    _function_folder = folder
+
+
+def code_folders() -> list[Path]:
+    """Where a function's own files may lie, the likeliest first: beside its file, the platform's code folder, here."""
+    deployed = [Path(folder) for name in _CODE_FOLDERS if (folder := os.environ.get(name))]
+    return [*([_function_folder] if _function_folder else []), *deployed, Path.cwd()]
+
+
+def _parsed(setting: dataclasses.Field[Any], value: object, source: str) -> Any:
+    name, secret = setting.metadata["name"], setting.metadata["secret"]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        value = ",".join(map(str, value))
+    try:
+        return setting.metadata["parse"](os.fspath(value) if isinstance(value, os.PathLike) else str(value).strip())
+    except ValueError as error:
+        came = "a value" if secret else repr(value)[:60]
+        expected = f"expected {error}"
+        raise CloudError(-601002, f"{name}: got {came} ({source}), {expected}", hint=expected) from None
+
+
+@lru_cache(maxsize=8)
+def _dotenv(path: Path) -> Mapping[str, str | None]:
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    try:
+        # utf-8-sig: editors on Windows write a byte order mark. Secrets may hold "$", so nothing is interpolated.
+        return dotenv_values(path, interpolate=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        cure = "save it as UTF-8 text that this user can read"
+        raise CloudError(-601002, f"{path} cannot be read ({type(error).__name__}); {cure}", hint=cure) from None
