@@ -1,0 +1,168 @@
+"""`cloudfn crop`: boxes, cut pictures and a preview for pictures on this machine or behind URLs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cloudfn import crop, media, params, settings
+from cloudfn.apis import APIS
+from cloudfn.backends import choose, perform
+from cloudfn.cli.report import exit_code, report
+from cloudfn.errors import CloudError
+
+_API = APIS["img.aiCrop"]
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser("crop", help="find the best crop of pictures")
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file, or an http(s) URL")
+    parser.add_argument("--ratios", default="", help="at most five aspect ratios, such as 1,2.35,16:9; default: automatic")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="write the cut pictures into this folder")
+    parser.add_argument("--preview", metavar="FILE", type=Path, help="write a picture with the boxes drawn (one PICTURE)")
+    parser.add_argument("--json", action="store_true", help="one line of JSON a picture")
+    parser.add_argument("--backend", choices=("local", "wechat", "auto"), default="local", help="default: local")
+    parser.set_defaults(run=run, usage=parser.error)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Crop each picture; what fails is told and the others go on. Nothing here reads config.json."""
+    labels = _labels(arguments)
+    if arguments.preview and len(arguments.pictures) > 1:
+        arguments.usage("--preview takes one PICTURE; for several use --out")
+    if arguments.preview:
+        _check_extension(arguments)
+    chosen = settings.load({"backend": arguments.backend})
+    backend = choose(chosen)
+    errors = []
+    for picture, name in zip(arguments.pictures, _names(arguments.pictures), strict=True):
+        try:
+            result = _crop(picture, name, labels, arguments, chosen, backend)
+        except CloudError as error:
+            errors.append(error)
+            report(error, picture)
+            result = error.to_dict()
+        _print(picture, labels, result, as_json=arguments.json)
+    return exit_code(errors, of=len(arguments.pictures))
+
+
+def _labels(arguments: argparse.Namespace) -> list[str]:
+    """The ratios as the user wrote them, each with its box; a wrong one is a wrong call of the command."""
+    try:
+        params.read(_API, {"imgUrl": "https://example.com/", "ratios": arguments.ratios})
+    except CloudError as error:
+        arguments.usage(f"--ratios: {error.errMsg.partition('parameter error: ')[2]}")
+    return [text.strip() for text in arguments.ratios.split(",")] if arguments.ratios.strip() else ["auto"]
+
+
+def _check_extension(arguments: argparse.Namespace) -> None:
+    from cloudfn.cli.preview import EXTENSIONS
+
+    if arguments.preview.suffix.lower() not in EXTENSIONS:
+        arguments.usage(f"--preview {arguments.preview}: expected a file name that ends in {', '.join(EXTENSIONS)}")
+
+
+def _crop(
+    picture: str, name: str, labels: list[str], arguments: argparse.Namespace, chosen: settings.Settings, backend: Any
+) -> dict[str, Any]:
+    given: dict[str, Any] = {"ratios": arguments.ratios}
+    is_url = picture.lower().startswith(("http://", "https://"))
+    wants_pixels = arguments.out or arguments.preview
+    if not is_url:
+        given["img"] = Path(picture)
+    elif wants_pixels:
+        # One download for the box and for the pixels: behind a URL the picture may be another one a moment later.
+        given["img"] = _downloaded(picture, chosen)
+    else:
+        given["imgUrl"] = picture
+    call = params.read(_API, given)
+    result = perform(call, backend)
+    if wants_pixels:
+        data = call.params["img"].value
+        boxes = [_half_open(box) for box in result["results"]]
+        _write_pictures(data, boxes, name, labels, arguments, chosen)
+    return result
+
+
+def _downloaded(url: str, chosen: settings.Settings) -> bytes:
+    from cloudfn.backends.local import fetched
+
+    return fetched(url, chosen)
+
+
+def _half_open(box: dict[str, int]) -> crop.Box:
+    return crop.Box(box["cropLeft"], box["cropTop"], box["cropRight"] + 1, box["cropBottom"] + 1)
+
+
+def _write_pictures(
+    data: bytes,
+    boxes: list[crop.Box],
+    name: str,
+    labels: list[str],
+    arguments: argparse.Namespace,
+    chosen: settings.Settings,
+) -> None:
+    limits = chosen.max_megapixels, chosen.max_jpeg_megapixels
+    if arguments.out:
+        extension = {"jpeg": "jpg"}
+        cuts = crop.cut(data, boxes, max_megapixels=limits[0], max_jpeg_megapixels=limits[1])
+        for label, cut in zip(labels, cuts, strict=True):
+            kind = media.sniff(cut) or "image/png"
+            ending = kind.partition("/")[2]
+            file = f"{name}-{label.replace(':', 'x')}.{extension.get(ending, ending)}"
+            _write(arguments.out / file, cut)
+    if arguments.preview:
+        from cloudfn.cli.preview import draw
+        from cloudfn.crop.picture import Limits
+
+        _write(arguments.preview, draw(data, boxes, labels, arguments.preview.suffix.lower(), Limits(*limits)))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write the whole file or none of it: to a temporary file beside it, then renamed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            try:
+                file.write(content)
+                file.close()
+                mask = os.umask(0)
+                os.umask(mask)
+                Path(file.name).chmod(0o666 & ~mask)  # a temporary file is readable by its owner alone
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        hint = "name a folder that can be written to"
+        raise CloudError(-601002, f"{path}: cannot be written ({error.strerror}); {hint}", hint=hint) from None
+
+
+def _names(pictures: list[str]) -> Iterator[str]:
+    """A file name's stem for each picture, no two alike: nothing that --out writes replaces another."""
+    used: set[str] = set()
+    for picture in pictures:
+        path = picture.partition("?")[0].rstrip("/") if "://" in picture else picture
+        stem = Path(path).stem or "picture"
+        name = next(name for n in range(1, len(pictures) + 1) if (name := stem if n == 1 else f"{stem}-{n}") not in used)
+        used.add(name)
+        yield name
+
+
+def _print(picture: str, labels: list[str], result: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"picture": picture, **result}, ensure_ascii=False))
+    elif "results" in result:
+        print(f"{picture}  {result['imgSize']['w']}x{result['imgSize']['h']}")
+        for label, box in zip(labels, result["results"], strict=True):
+            left, top, right, bottom = _half_open(box)
+            print(f"  {label:<8} left {left}, top {top}, right {right - 1}, bottom {bottom - 1}  "
+                  f"({right - left}x{bottom - top})")  # fmt: skip
+    sys.stdout.flush()
