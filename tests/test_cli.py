@@ -1,0 +1,241 @@
+"""Every command as a user runs it: a process of its own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from cloudfn.errors import CODES
+from tests.wire import RecordingServer, http
+
+FUNCTION = """
+import cloudfn as cloud
+cloud.init(env=cloud.DYNAMIC_CURRENT_ENV)
+
+def main(event, context):
+    print("working")
+    try:
+        return cloud.openapi.img.aiCrop({"img": event["img"], "ratios": "1,2.35"})
+    except cloud.CloudError as err:
+        return err.to_dict()
+
+def raises(event, context):
+    return cloud.openapi.img.aiCrop({"imgUrl": "x"})
+
+def breaks(event, context):
+    return 1 / 0
+
+def answers(event, context):
+    return event
+
+def no_json(event, context):
+    return object()
+
+number = 5
+"""
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(permitted: Path) -> Run:
+    def run(*arguments: Any, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-m", "cloudfn", *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+            env={**os.environ, "PYTHONUTF8": "1", **environment},
+        )
+
+    return run
+
+
+@pytest.fixture
+def event(permitted: Path, photo: Any) -> Path:
+    value = base64.b64encode(photo("raccoon-966x728.jpg").read_bytes()).decode()
+    path = permitted / "event.json"
+    path.write_text(json.dumps({"img": {"contentType": "image/jpeg", "value": value}, "userInfo": {}}))
+    return path
+
+
+@pytest.fixture
+def function(tmp_path: Path) -> Path:
+    (tmp_path / "function").mkdir()
+    (tmp_path / "function" / "config.json").write_text('{"permissions": {"openapi": ["img.aiCrop"]}}')
+    path = tmp_path / "function" / "index.py"
+    path.write_text(FUNCTION)
+    return path
+
+
+def test_crop_tells_the_boxes(run: Run, photo: Any) -> None:
+    done = run("crop", photo("raccoon-966x728.jpg"), "--ratios", "1,2.35")
+    assert (done.returncode, done.stderr) == (0, "")
+    first, square, wide = done.stdout.splitlines()
+    assert first == f"{photo('raccoon-966x728.jpg')}  966x728"
+    assert square.endswith("(728x728)")
+    assert wide.endswith("(966x411)")
+
+
+def test_crop_needs_no_permission_and_no_credentials(run: Run, permitted: Path, photo: Any) -> None:
+    (permitted / "config.json").unlink()
+    done = run("crop", photo("chelsea.jpg"), "--json")
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["errCode"], answer["imgSize"]) == (0, 0, {"w": 451, "h": 300})
+
+
+def test_crop_writes_the_cut_pictures_and_a_preview(run: Run, permitted: Path, photo: Any) -> None:
+    picture = photo("coffee-orientation-6.jpg")
+    done = run("crop", picture, "--ratios", "1, 16:9", "--out", permitted / "cut", "--preview", permitted / "a" / "p.png", "--json")
+    assert done.returncode == 0, done.stderr
+    boxes = json.loads(done.stdout)["results"]
+    names = ["coffee-orientation-6-1.jpg", "coffee-orientation-6-16x9.jpg"]
+    assert sorted(path.name for path in (permitted / "cut").iterdir()) == names
+    for name, box in zip(names, boxes, strict=True):
+        with Image.open(permitted / "cut" / name) as cut:
+            assert cut.size == (box["cropRight"] - box["cropLeft"] + 1, box["cropBottom"] - box["cropTop"] + 1)
+            assert cut.getexif().get(0x112, 1) == 1
+    with Image.open(permitted / "a" / "p.png") as preview:
+        assert (preview.format, preview.size) == ("PNG", (600, 400))
+        left, top = boxes[1]["cropLeft"], boxes[1]["cropTop"]
+        assert preview.getpixel((left + 300, top + 3)) == (86, 180, 233)  # the second box's frame, a line's width inside
+
+
+def test_two_pictures_of_one_name_do_not_overwrite_each_other(run: Run, permitted: Path, photo: Any) -> None:
+    other = permitted / "chelsea.jpg"
+    other.write_bytes(photo("coffee.jpg").read_bytes())
+    assert run("crop", photo("chelsea.jpg"), other, "--ratios", 1, "--out", "cut").returncode == 0
+    sizes = []
+    for name in ("chelsea-1.jpg", "chelsea-2-1.jpg"):
+        with Image.open(permitted / "cut" / name) as cut:
+            sizes.append(cut.size)
+    assert sizes == [(300, 300), (400, 400)]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "code"), [(["chelsea.jpg"], 0), (["chelsea.jpg", "none.jpg"], 4), (["none.jpg"], 1), (["none.jpg", "nor.jpg"], 1)]
+)
+def test_crop_goes_on_after_a_failure(pictures: list[str], code: int, run: Run, photo: Any) -> None:
+    done = run("crop", *map(photo, pictures), "--json")
+    assert done.returncode == code
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["errCode"] for line in lines] == [0 if name == "chelsea.jpg" else -401002 for name in pictures]
+    assert done.stderr.count("No such file or directory") == len([name for name in pictures if name != "chelsea.jpg"])
+
+
+def test_crop_tells_the_cure(run: Run, permitted: Path) -> None:
+    (permitted / "a.jpg").write_text("<html>")
+    done = run("crop", "a.jpg")
+    assert done.returncode == 1
+    assert "invalid image data (errCode 101002)" in done.stderr
+    assert "no picture" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nonsense"], ["crop"], ["crop", "a.jpg", "b.jpg", "--preview", "p.png"], ["crop", "a.jpg", "--preview", "p.txt"],
+     ["crop", "a.jpg", "--ratios", "16/9"], ["crop", "a.jpg", "--backend", "x"], ["explain", "5"], ["invoke", "none.json"],
+     ["invoke", "--function", "index.py"], ["invoke", "--function", "none.py:main"]],
+)  # fmt: skip
+def test_usage(arguments: list[str], run: Run) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    assert done.stderr
+
+
+def test_crop_with_wechat(run: Run, server: RecordingServer, photo: Any) -> None:
+    done = run("crop", photo("chelsea.jpg"), "--backend", "wechat", WX_ACCESS_TOKEN="t0ken-0123", CLOUDFN_API_BASE=server.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "(728x728)" in done.stdout
+    assert server.requests[0].parts[0][1] == photo("chelsea.jpg").read_bytes()
+    assert run("crop", photo("chelsea.jpg"), "--backend", "wechat").returncode == 3
+
+
+def test_crop_of_a_url(run: Run, permitted: Path, server: RecordingServer, photo: Any) -> None:
+    server.answers = [http(photo("coffee.jpg").read_bytes(), content_type="image/jpeg")]
+    url = f"{server.url}/shop/coffee.jpg?x=1"
+    assert run("crop", url).returncode == 1
+    done = run("crop", url, "--ratios", "1", "--out", "cut", CLOUDFN_ALLOW_HOSTS="127.0.0.1")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (permitted / "cut").iterdir()] == ["coffee-1.jpg"]
+    assert len(server.requests) == 1
+
+
+def test_invoke_the_handler(run: Run, event: Path, permitted: Path) -> None:
+    for arguments in ([event], ["-"]):
+        done = run("invoke", *arguments, stdin=event.read_text(), CLOUDFN_BACKEND="local")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout)["imgSize"] == {"w": 966, "h": 728}
+    (permitted / "config.json").unlink()
+    done = run("invoke", event)
+    assert done.returncode == 3
+    assert json.loads(done.stdout) == {"errCode": -604101, "errMsg": "system error: error code: -604101"}
+    assert done.stderr.count('put {"permissions": {"openapi": ["img.aiCrop"]}} into config.json') == 1
+
+
+def test_invoke_a_function_of_ones_own(run: Run, event: Path, function: Path, permitted: Path) -> None:
+    (permitted / "config.json").unlink()  # the one beside the function counts
+    done = run("invoke", event, "--function", f"{function}:main", CLOUDFN_BACKEND="local")
+    assert (done.returncode, done.stderr) == (0, "working\n")
+    boxes = json.loads(done.stdout)["results"]
+    assert [box["cropRight"] - box["cropLeft"] + 1 for box in boxes] == [728, 966]
+    (function.parent / "config.json").unlink()
+    assert run("invoke", event, "--function", f"{function}:main").returncode == 3
+
+
+def test_invoke_a_function_that_fails(run: Run, function: Path) -> None:
+    raises = run("invoke", "--function", f"{function}:raises")
+    assert (raises.returncode, raises.stdout) == (1, "")
+    assert "the function raised CloudError: openapi.img.aiCrop:fail parameter error: imgUrl" in raises.stderr
+    breaks = run("invoke", "--function", f"{function}:breaks")
+    assert breaks.returncode == 1
+    assert "ZeroDivisionError" in breaks.stderr
+    assert run("invoke", "--function", f"{function}:no_json").returncode == 1
+    for name in ("number", "none"):
+        assert run("invoke", "--function", f"{function}:{name}").returncode == 2
+    assert run("invoke", "-", "--function", f"{function}:answers", stdin='{"错": [1.5, null]}').stdout == (
+        '{\n  "错": [\n    1.5,\n    null\n  ]\n}\n'
+    )
+
+
+def test_an_event_that_is_not_json(run: Run) -> None:
+    done = run("invoke", "-", stdin='{\n"a": }')
+    assert done.returncode == 2
+    assert "- is not JSON: line 2, column 6" in done.stderr
+
+
+def test_explain(run: Run) -> None:
+    for asked in ("-604101", "no_permission"):
+        done = run("explain", asked)
+        assert done.returncode == 0
+        assert "function has no permission to call this API" in done.stdout
+        assert "config.json" in done.stdout
+    every = run("explain").stdout.splitlines()
+    assert [int(line.split()[0]) for line in every] == list(CODES)
+    assert "did you mean NO_PERMISSION?" in run("explain", "NO_PERMISION").stderr
+
+
+def test_a_bad_setting_is_configuration(run: Run, photo: Any) -> None:
+    done = run("crop", photo("chelsea.jpg"), CLOUDFN_TIMEOUT="soon")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "CLOUDFN_TIMEOUT: got 'soon' (environment)" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_a_reader_that_goes_away(photo: Any) -> None:
+    script = f"{sys.executable} -m cloudfn explain | head -n 1"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.startswith("      -1")
