@@ -1,4 +1,4 @@
-"""The table of cloud calls. Adding an API is one row here and one JSON Schema, `schemas/<name>.json`, of its parameters."""
+"""The table of cloud calls. Adding one is a row here and a JSON Schema of its parameters, `schemas/<name>.json`."""
 
 from __future__ import annotations
 

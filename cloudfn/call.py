@@ -49,9 +49,7 @@ class Backend(Protocol):
         """Give back connections; the backend is not used afterwards."""
 
 
-def failure(
-    api: str, errcode: int, text: str, *, hint: str | None = None, retryable: bool | None = None
-) -> CloudError:
+def failure(api: str, errcode: int, text: str, *, hint: str | None = None, retryable: bool | None = None) -> CloudError:
     """The error of a call that ran and failed, in the SDK's form: `openapi.img.aiCrop:fail <text>`."""
     return CloudError(errcode, f"openapi.{api}:fail {text}", api=api, hint=hint, retryable=retryable)
 
@@ -83,9 +81,13 @@ def parse(
         problem = "is invalid json"
     if not problem and (status == 200 or _errcode(api, reply)):
         return reply  # type: ignore[no-any-return]
-    said = "" if status == 200 and "application/json" in content_type else f" (HTTP {status}, {content_type or 'no type'})"
+    said = (
+        "" if status == 200 and "application/json" in content_type else f" (HTTP {status}, {content_type or 'no type'})"
+    )
     text = redact(body.decode("utf-8", "replace"))[:_SHOWN] or "(empty)"
-    raise failure(api, -601001, f"wechat server internal error{said}, response body {problem or 'has no errcode'}: {text}")
+    raise failure(
+        api, -601001, f"wechat server internal error{said}, response body {problem or 'has no errcode'}: {text}"
+    )
 
 
 def normalise(api: str, reply: Mapping[str, Any], *, convert_case: bool = True) -> dict[str, Any]:

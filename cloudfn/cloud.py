@@ -72,7 +72,9 @@ class Cloud:
     def call(self, name: str, read: Callable[[Api], Call], *, convert_case: bool = True) -> dict[str, Any]:
         """Make the cloud call `name` and give its result; the checks come in the SDK's order.
 
-        `read` is one of `params`' readers with what the caller gave. Raises `CloudError`: -1 before init, -604100 for an unknown API, -604101 without permission, -401002 and
+        `read` is one of `params`' readers with what the caller gave.
+
+        Raises `CloudError`: -1 before init, -604100 for an unknown API, -604101 without permission, -401002 and
         -401003 for wrong parameters, then whatever the backend answers.
         """
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -42,7 +42,7 @@ def read(api: Api, given: object, *, convert_case: bool = True) -> Call:
     """
     fields = _spelled(api, _mapping(api, given), convert_case)
     fields |= {name: _shorthand(api, name, fields[name]) for name in api.media if name in fields}
-    return _checked(api, fields, api.fields if convert_case else tuple(map(to_snake, api.fields)))
+    return _checked(api, fields)
 
 
 def read_event(api: Api, event: object) -> Call:
@@ -53,10 +53,9 @@ def read_event(api: Api, event: object) -> Call:
     """
     event = _mapping(api, event)
     for key in event:
-        match = near(str(key), api.fields) if key not in api.fields else None
-        if match:
-            raise _unknown(api, str(key), f"`{match}`")
-    return _checked(api, {name: event[name] for name in api.fields if event.get(name) is not None}, api.fields)
+        if key not in api.fields and near(str(key), api.fields):
+            raise _unknown(api, str(key), api.fields)
+    return _checked(api, {name: event[name] for name in api.fields if event.get(name) is not None})
 
 
 def _mapping(api: Api, given: object) -> Mapping[Any, Any]:
@@ -65,15 +64,17 @@ def _mapping(api: Api, given: object) -> Mapping[Any, Any]:
     return given
 
 
-def _checked(api: Api, fields: dict[str, Any], names: tuple[str, ...]) -> Call:
-    """The call, after everything that `fields` hold was validated and decoded; `names` are for the error's words."""
+def _checked(api: Api, fields: dict[str, Any]) -> Call:
+    """The call, after everything that `fields` hold was validated and decoded."""
     for name in api.media:
         if isinstance(fields.get(name), Mapping):
             fields[name] = _camel_part(fields[name])
-    _validate(api, fields, names)
+    _validate(api, fields)
     properties = api.schema()["properties"]
-    params = {name: _FORMATS[properties[name]["format"]](api, name, value) if "format" in properties[name] else value
-              for name, value in fields.items()}  # fmt: skip
+    params = {
+        name: _FORMATS[properties[name]["format"]](api, name, value) if "format" in properties[name] else value
+        for name, value in fields.items()
+    }
     return Call(api.name, {name: value for name, value in params.items() if value is not None})
 
 
@@ -83,8 +84,11 @@ def _refusal(api: Api, name: str, came: str, expected: str, *, wrong_type: bool 
     return failure(api.name, code, f"parameter error: {name}: got {came}, {cure}", hint=cure)
 
 
-def _unknown(api: Api, name: str, expected: str) -> CloudError:
-    return _refusal(api, name, "a parameter that does not exist", expected)
+def _unknown(api: Api, name: str, allowed: Sequence[str]) -> CloudError:
+    match = near(name.rpartition(".")[2], allowed)
+    return _refusal(
+        api, name, "a parameter that does not exist", f"`{match}`" if match else f"one of {', '.join(allowed)}"
+    )
 
 
 def _describe(value: object) -> str:
@@ -96,14 +100,15 @@ def _describe(value: object) -> str:
 
 
 def _spelled(api: Api, given: Mapping[Any, Any], convert_case: bool) -> dict[str, Any]:
-    """`given` under the API's camelCase names; names that the API does not have stay as they came."""
+    """`given` under the API's camelCase names, without what is None; raises for a name that the API does not have."""
     wire = {to_snake(name): name for name in api.fields}
-    fields: dict[str, Any] = {}
+    names = {key: to_snake(str(key)) if convert_case else key for key in given}
+    for key, name in names.items():
+        if name not in wire:
+            raise _unknown(api, str(key), api.fields if convert_case else tuple(wire))
     # Names that conversion changes come last, so that of two spellings the camelCase one wins.
-    for key in sorted(given, key=lambda key: convert_case and to_snake(str(key)) != key):
-        if given[key] is not None:
-            fields[wire.get(to_snake(str(key)) if convert_case else str(key), str(key))] = given[key]
-    return fields
+    order = sorted((key for key in given if given[key] is not None), key=lambda key: names[key] != key)
+    return {wire[names[key]]: given[key] for key in order}
 
 
 def _camel_part(part: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -126,7 +131,7 @@ def _shorthand(api: Api, name: str, value: object) -> object:
     return value
 
 
-def _validate(api: Api, fields: dict[str, Any], names: tuple[str, ...]) -> None:
+def _validate(api: Api, fields: dict[str, Any]) -> None:
     """Raise for the first breach of the API's schema; unknown names first, they are the usual cause of the others."""
     errors = sorted(_validator(api).iter_errors(fields), key=lambda e: e.validator != "additionalProperties")
     if not errors:
@@ -135,13 +140,13 @@ def _validate(api: Api, fields: dict[str, Any], names: tuple[str, ...]) -> None:
     rule, instance = cast("dict[str, Any]", error.schema), cast(Any, error.instance)
     name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)[1:]
     if error.validator == "additionalProperties":
-        allowed = tuple(rule["properties"]) if name else names
-        unknown = next(str(key) for key in instance if key not in rule["properties"])
-        match = near(unknown, allowed)
-        raise _unknown(api, f"{name}.{unknown}" if name else unknown, f"`{match}`" if match else f"one of {', '.join(allowed)}")
+        unknown = next(key for key in instance if key not in rule["properties"])
+        raise _unknown(api, f"{name}.{unknown}", tuple(rule["properties"]))
     if error.validator == "required":
         missing = next(key for key in rule["required"] if key not in instance)
-        raise _refusal(api, f"{name}.{missing}" if name else missing, "nothing", rule["properties"][missing]["description"])
+        raise _refusal(
+            api, f"{name}.{missing}" if name else missing, "nothing", rule["properties"][missing]["description"]
+        )
     if error.validator == "oneOf":
         choice = [key for option in rule["oneOf"] for key in option["required"]]
         came = " and ".join(key for key in choice if key in fields) or "neither"
@@ -199,15 +204,21 @@ def _media(api: Api, name: str, value: Mapping[str, Any]) -> Media:
     try:
         data = media.decode(value["value"])
     except (TypeError, ValueError) as error:
-        raise _refusal(api, f"{name}.value", str(error), properties["value"]["description"],
-                       wrong_type=isinstance(error, TypeError)) from None  # fmt: skip
+        raise _refusal(
+            api,
+            f"{name}.value",
+            str(error),
+            properties["value"]["description"],
+            wrong_type=isinstance(error, TypeError),
+        ) from None
     if not len(data):
         raise _refusal(api, f"{name}.value", "nothing (0 bytes)", "a picture's bytes")
     file_name, known = media.file_name(name, content_type, value.get("fileName"))
     if not known:
         # wx-server-sdk warns too, and names the parameter.
-        _log.warning("openapi.%s: %s.contentType is not a known media type; the picture is sent as %s",
-                     api.name, name, file_name)  # fmt: skip
+        _log.warning(
+            "openapi.%s: %s.contentType is not a known media type; the picture is sent as %s", api.name, name, file_name
+        )
     return Media(content_type, data, file_name)
 
 
@@ -225,7 +236,7 @@ def _ratios(api: Api, name: str, value: object) -> Ratios | None:
 
 def _ratio(api: Api, name: str, item: object) -> tuple[str, float]:
     """One aspect ratio as text for the wire and as a number: a decimal as it came, w:h as %.6g."""
-    expected = "finite decimals above 0 or w:h, joined by an ASCII comma, such as \"1,2.35,16:9\""
+    expected = 'finite decimals above 0 or w:h, joined by an ASCII comma, such as "1,2.35,16:9"'
     text, number = str(item).strip(), math.nan
     try:
         if not isinstance(item, str):

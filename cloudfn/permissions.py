@@ -1,4 +1,4 @@
-"""The permission of a cloud call: `config.json` beside the function must list the API. Without it the call is refused."""
+"""The permission of a cloud call: `config.json` beside the function must list the API, or the call is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cloudfn.naming import near
 _log = logging.getLogger("cloudfn")
 
 
-class _Denied(Exception):
+class _DeniedError(Exception):
     """Why a config.json grants nothing, with the cure."""
 
 
@@ -32,8 +32,8 @@ def check(api: str, config: str = "") -> None:
         places = ", ".join(dict.fromkeys(str(path.absolute()) for path in tried))
         raise gateway_failure(api, -604101, hint=f"no config.json was found (looked for {places}); {_cure(api)}")
     try:
-        granted = _granted(path.absolute(), _version(path))
-    except _Denied as denied:
+        granted = _granted(path.absolute(), settings.file_version(path))
+    except _DeniedError as denied:
         raise gateway_failure(api, -604101, hint=f"{path.absolute()}: {denied}; {_cure(api)}") from None
     if api not in granted:
         wrong = next((name for name in granted if name == f"openapi.{api}" or near(name, [api])), None)
@@ -45,25 +45,16 @@ def _cure(api: str) -> str:
     return f'put {{"permissions": {{"openapi": ["{api}"]}}}} into config.json beside the function and deploy it again'
 
 
-def _version(path: Path) -> tuple[int, int]:
-    """Changes when the file does, so that an edited file is read again."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return 0, 0
-    return stat.st_mtime_ns, stat.st_size
-
-
 @lru_cache(maxsize=32)
 def _granted(path: Path, _version: tuple[int, int]) -> tuple[str, ...]:
     try:
         config = json.loads(path.read_bytes())
     except OSError as error:
-        raise _Denied(f"cannot be read ({error.strerror})") from None
+        raise _DeniedError(f"cannot be read ({error.strerror})") from None
     except json.JSONDecodeError as error:
-        raise _Denied(f"is not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from None
+        raise _DeniedError(f"is not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from None
     except (ValueError, RecursionError):
-        raise _Denied("is not JSON in UTF-8") from None
+        raise _DeniedError("is not JSON in UTF-8") from None
     schema = apis.load_schema("config")
     unknown = _warn_unknown(path, config, schema)
     from jsonschema import Draft202012Validator
@@ -72,7 +63,7 @@ def _granted(path: Path, _version: tuple[int, int]) -> tuple[str, ...]:
         place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in breach.absolute_path)[1:]
         expected = breach.schema.get("description", "") if isinstance(breach.schema, dict) else ""
         problem = f"{place or 'it'} must be {expected}" if breach.validator != "required" else breach.message
-        raise _Denied(f"{problem}{unknown}")
+        raise _DeniedError(f"{problem}{unknown}")
     return tuple(config["permissions"]["openapi"])
 
 

@@ -35,6 +35,7 @@ _PLATFORM_MARKS = {
 # Environment variables that name the folder of the deployed code: Lambda, SCF and CloudBase, FC.
 _CODE_FOLDERS = ("LAMBDA_TASK_ROOT", "USER_CODE_ROOT", "FC_FUNC_CODE_PATH")
 _function_folder: Path | None = None
+_NO_FILE = (0, 0)
 
 
 def _choice(*allowed: str) -> Callable[[str], str]:
@@ -63,23 +64,49 @@ def _hosts(text: str) -> tuple[str, ...]:
     return tuple(host.strip().lower() for host in text.split(",") if host.strip())
 
 
-def _setting(name: str, default: Any, parse: Callable[[str], Any] = str, *, secret: bool = False) -> Any:
-    return field(default=default, repr=not secret, metadata={"name": name, "parse": parse, "secret": secret})
+def _setting(name: str, default: Any, meaning: str, parse: Callable[[str], Any] = str, *, secret: bool = False) -> Any:
+    metadata = {"name": name, "meaning": meaning, "parse": parse, "secret": secret}
+    return field(default=default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Settings:
     """Every setting, parsed. A field's name is its keyword; its metadata holds the environment variable's name."""
 
-    backend: str = _setting("CLOUDFN_BACKEND", "auto", _choice("auto", "wechat", "local"))
-    config: str = _setting("CLOUDFN_CONFIG", "")
-    access_token: str = _setting("WX_ACCESS_TOKEN", "", secret=True)
-    api_base: str = _setting("CLOUDFN_API_BASE", "https://api.weixin.qq.com")
-    timeout: float = _setting("CLOUDFN_TIMEOUT", 10.0, _number(0, 900, "seconds"))
-    allow_hosts: tuple[str, ...] = _setting("CLOUDFN_ALLOW_HOSTS", (), _hosts)
-    max_url_mib: float = _setting("CLOUDFN_MAX_URL_MIB", 32.0, _number(0, 1024, "MiB"))
-    max_megapixels: float = _setting("CLOUDFN_MAX_MEGAPIXELS", 24.0, _number(0, 1000, "megapixels"))
-    max_jpeg_megapixels: float = _setting("CLOUDFN_MAX_JPEG_MEGAPIXELS", 100.0, _number(0, 1000, "megapixels"))
+    backend: str = _setting(
+        "CLOUDFN_BACKEND",
+        "auto",
+        "`wechat`, `local` (the embedded engine) or `auto`: wechat where credentials are set, else local; on a "
+        "serverless platform never local by accident",
+        _choice("auto", "wechat", "local"),
+    )
+    config: str = _setting("CLOUDFN_CONFIG", "", "path of config.json; otherwise it is looked for beside the function")
+    access_token: str = _setting("WX_ACCESS_TOKEN", "", "an access token from outside", secret=True)
+    api_base: str = _setting(
+        "CLOUDFN_API_BASE",
+        "https://api.weixin.qq.com",
+        f"where WeChat's API is: https, or http to this machine; `{SIDE_CAR}` means CloudRun's side-car, which gets no "
+        "token",
+    )
+    timeout: float = _setting("CLOUDFN_TIMEOUT", 10.0, "seconds for one whole call", _number(0, 900, "seconds"))
+    allow_hosts: tuple[str, ...] = _setting(
+        "CLOUDFN_ALLOW_HOSTS",
+        (),
+        "hosts, joined by commas, that a picture's URL may name although their address is private",
+        _hosts,
+    )
+    max_url_mib: float = _setting(
+        "CLOUDFN_MAX_URL_MIB", 32.0, "the largest picture fetched from a URL, in MiB", _number(0, 1024, "MiB")
+    )
+    max_megapixels: float = _setting(
+        "CLOUDFN_MAX_MEGAPIXELS", 24.0, "the largest picture that the engine decodes", _number(0, 1000, "megapixels")
+    )
+    max_jpeg_megapixels: float = _setting(
+        "CLOUDFN_MAX_JPEG_MEGAPIXELS",
+        100.0,
+        "the same for baseline JPEG, which is shrunk while it is decoded",
+        _number(0, 1000, "megapixels"),
+    )
 
     @property
     def has_credentials(self) -> bool:
@@ -93,7 +120,8 @@ def load(arguments: Mapping[str, object] | None = None) -> Settings:
     Raises `CloudError`: -401002 for an unknown keyword, -601002 for a bad value, which it names with what is allowed.
     """
     values = check(arguments or {})
-    dotenv = _dotenv(Path(".env").absolute())
+    path = Path(".env").absolute()
+    dotenv = _dotenv(path, file_version(path))
     for setting in dataclasses.fields(Settings):
         name = setting.metadata["name"]
         for value, source in ((os.environ.get(name), "environment"), (dotenv.get(name), ".env")):
@@ -131,7 +159,7 @@ def platform() -> str | None:
 
 def use_code_folder(folder: Path | None) -> None:
     """Say where the function's own file lies when this process runs it from elsewhere."""
-    global _function_folder  # noqa: PLW0603 - one function a process, seen by all of its threads
+    global _function_folder
     _function_folder = folder
 
 
@@ -139,6 +167,15 @@ def code_folders() -> list[Path]:
     """Where a function's own files may lie, the likeliest first: beside its file, the platform's code folder, here."""
     deployed = [Path(folder) for name in _CODE_FOLDERS if (folder := os.environ.get(name))]
     return [*([_function_folder] if _function_folder else []), *deployed, Path.cwd()]
+
+
+def file_version(path: Path) -> tuple[int, int]:
+    """Changes when the file does, so that what was parsed once is parsed again only then."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return _NO_FILE
+    return stat.st_mtime_ns, stat.st_size
 
 
 def _parsed(setting: dataclasses.Field[Any], value: object, source: str) -> Any:
@@ -154,8 +191,8 @@ def _parsed(setting: dataclasses.Field[Any], value: object, source: str) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _dotenv(path: Path) -> Mapping[str, str | None]:
-    if not path.is_file():
+def _dotenv(path: Path, version: tuple[int, int]) -> Mapping[str, str | None]:
+    if version == _NO_FILE or not path.is_file():
         return {}
     from dotenv import dotenv_values
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,33 @@ from cloudfn import settings
 from tests.wire import RecordingServer
 
 TESTS = Path(__file__).parent
-_PREFIXES = ("CLOUDFN_", "WX_", "TCB_", "SCF_", "TENCENTCLOUD_", "AWS_", "FC_", "LAMBDA_", "USER_CODE_ROOT", "K_SERVICE")
+_PREFIXES = (
+    "CLOUDFN_",
+    "WX_",
+    "TCB_",
+    "SCF_",
+    "TENCENTCLOUD_",
+    "AWS_",
+    "FC_",
+    "LAMBDA_",
+    "USER_CODE_ROOT",
+    "K_SERVICE",
+)
+
+
+# Where everything that a test may need is installed, a skipped test is a failure.
+_NO_SKIP = os.environ.get("CLOUDFN_TESTS_NO_SKIP") == "1"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if _NO_SKIP and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and CLOUDFN_TESTS_NO_SKIP=1 forbids it: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -97,7 +97,17 @@ def test_crop_needs_no_permission_and_no_credentials(run: Run, permitted: Path, 
 
 def test_crop_writes_the_cut_pictures_and_a_preview(run: Run, permitted: Path, photo: Any) -> None:
     picture = photo("coffee-orientation-6.jpg")
-    done = run("crop", picture, "--ratios", "1, 16:9", "--out", permitted / "cut", "--preview", permitted / "a" / "p.png", "--json")
+    done = run(
+        "crop",
+        picture,
+        "--ratios",
+        "1, 16:9",
+        "--out",
+        permitted / "cut",
+        "--preview",
+        permitted / "a" / "p.png",
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     boxes = json.loads(done.stdout)["results"]
     names = ["coffee-orientation-6-1.jpg", "coffee-orientation-6-16x9.jpg"]
@@ -109,7 +119,11 @@ def test_crop_writes_the_cut_pictures_and_a_preview(run: Run, permitted: Path, p
     with Image.open(permitted / "a" / "p.png") as preview:
         assert (preview.format, preview.size) == ("PNG", (600, 400))
         left, top = boxes[1]["cropLeft"], boxes[1]["cropTop"]
-        assert preview.getpixel((left + 300, top + 3)) == (86, 180, 233)  # the second box's frame, a line's width inside
+        assert preview.getpixel((left + 300, top + 3)) == (
+            86,
+            180,
+            233,
+        )  # the second box's frame, a line's width inside
 
 
 def test_two_pictures_of_one_name_do_not_overwrite_each_other(run: Run, permitted: Path, photo: Any) -> None:
@@ -124,7 +138,8 @@ def test_two_pictures_of_one_name_do_not_overwrite_each_other(run: Run, permitte
 
 
 @pytest.mark.parametrize(
-    ("pictures", "code"), [(["chelsea.jpg"], 0), (["chelsea.jpg", "none.jpg"], 4), (["none.jpg"], 1), (["none.jpg", "nor.jpg"], 1)]
+    ("pictures", "code"),
+    [(["chelsea.jpg"], 0), (["chelsea.jpg", "none.jpg"], 4), (["none.jpg"], 1), (["none.jpg", "nor.jpg"], 1)],
 )
 def test_crop_goes_on_after_a_failure(pictures: list[str], code: int, run: Run, photo: Any) -> None:
     done = run("crop", *map(photo, pictures), "--json")
@@ -144,10 +159,20 @@ def test_crop_tells_the_cure(run: Run, permitted: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["nonsense"], ["crop"], ["crop", "a.jpg", "b.jpg", "--preview", "p.png"], ["crop", "a.jpg", "--preview", "p.txt"],
-     ["crop", "a.jpg", "--ratios", "16/9"], ["crop", "a.jpg", "--backend", "x"], ["explain", "5"], ["invoke", "none.json"],
-     ["invoke", "--function", "index.py"], ["invoke", "--function", "none.py:main"]],
-)  # fmt: skip
+    [
+        [],
+        ["nonsense"],
+        ["crop"],
+        ["crop", "a.jpg", "b.jpg", "--preview", "p.png"],
+        ["crop", "a.jpg", "--preview", "p.txt"],
+        ["crop", "a.jpg", "--ratios", "16/9"],
+        ["crop", "a.jpg", "--backend", "x"],
+        ["explain", "5"],
+        ["invoke", "none.json"],
+        ["invoke", "--function", "index.py"],
+        ["invoke", "--function", "none.py:main"],
+    ],
+)
 def test_usage(arguments: list[str], run: Run) -> None:
     done = run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
@@ -156,7 +181,9 @@ def test_usage(arguments: list[str], run: Run) -> None:
 
 
 def test_crop_with_wechat(run: Run, server: RecordingServer, photo: Any) -> None:
-    done = run("crop", photo("chelsea.jpg"), "--backend", "wechat", WX_ACCESS_TOKEN="t0ken-0123", CLOUDFN_API_BASE=server.url)
+    done = run(
+        "crop", photo("chelsea.jpg"), "--backend", "wechat", WX_ACCESS_TOKEN="t0ken-0123", CLOUDFN_API_BASE=server.url
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "(728x728)" in done.stdout
     assert server.requests[0].parts[0][1] == photo("chelsea.jpg").read_bytes()

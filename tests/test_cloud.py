@@ -132,7 +132,8 @@ def test_wrong_arguments_of_init() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "code"), [({}, 0), ({"AWS_LAMBDA_FUNCTION_NAME": "f"}, 41001), ({"TENCENTCLOUD_RUNENV": "SCF"}, 41001)]
+    ("environment", "code"),
+    [({}, 0), ({"AWS_LAMBDA_FUNCTION_NAME": "f"}, 41001), ({"TENCENTCLOUD_RUNENV": "SCF"}, 41001)],
 )
 def test_auto_is_local_but_never_by_accident_on_a_platform(
     environment: dict[str, str], code: int, permitted: Path, photo: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any

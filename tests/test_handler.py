@@ -24,9 +24,15 @@ def event(path: Path, **more: Any) -> dict[str, Any]:
 def test_a_direct_event(photo: Any) -> None:
     result = handler.main(event(photo("raccoon-966x728.jpg"), ratios="1,2.35", userInfo={"openId": "o"}), None)
     assert json.loads(json.dumps(result)) == result
-    sizes = [(box["cropRight"] - box["cropLeft"] + 1, box["cropBottom"] - box["cropTop"] + 1) for box in result["results"]]
+    sizes = [
+        (box["cropRight"] - box["cropLeft"] + 1, box["cropBottom"] - box["cropTop"] + 1) for box in result["results"]
+    ]
     assert sizes == [(728, 728), (966, 411)]
-    assert (result["imgSize"], result["errCode"], result["errMsg"]) == ({"w": 966, "h": 728}, 0, "openapi.img.aiCrop:ok")
+    assert (result["imgSize"], result["errCode"], result["errMsg"]) == (
+        {"w": 966, "h": 728},
+        0,
+        "openapi.img.aiCrop:ok",
+    )
 
 
 def test_a_failure_is_exactly_code_and_message(photo: Any, permitted: Path) -> None:
@@ -34,7 +40,11 @@ def test_a_failure_is_exactly_code_and_message(photo: Any, permitted: Path) -> N
         "errCode": 101002,
         "errMsg": "openapi.img.aiCrop:fail invalid image data",
     }
-    assert handler.main({})["errCode"] == handler.main({**event(photo("coffee.jpg")), "ratioList": "1"})["errCode"] == -401002
+    assert (
+        handler.main({})["errCode"]
+        == handler.main({**event(photo("coffee.jpg")), "ratioList": "1"})["errCode"]
+        == -401002
+    )
     assert handler.main("x")["errCode"] == -401003
     (permitted / "config.json").unlink()
     assert handler.main({"ratioList": 1}) == {"errCode": -604101, "errMsg": "system error: error code: -604101"}
@@ -65,6 +75,11 @@ def test_a_bad_setting_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_in_an_event_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    for img in ("/etc/passwd", {**IMG, "value": "/etc/passwd"}, {**IMG, "value": "file:///etc/passwd"}, Path("/etc/passwd")):
+    for img in (
+        "/etc/passwd",
+        {**IMG, "value": "/etc/passwd"},
+        {**IMG, "value": "file:///etc/passwd"},
+        Path("/etc/passwd"),
+    ):
         assert handler.main({"img": img})["errCode"] in (-401002, -401003)
     assert handler.main({"imgUrl": "file:///etc/passwd"})["errCode"] == -401002

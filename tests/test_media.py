@@ -20,16 +20,28 @@ def test_recorded_file_names(case: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("content_type", "name", "known"),
-    [("image/webp", "img.webp", True), ("image/svg+xml", "img.svg", True), ("image/jp2", "img.jp2", True),
-     ("application/octet-stream", "img.bin", True), ("IMAGE/PNG", "img.png", False), ("", "img.png", False)],
-)  # fmt: skip
+    [
+        ("image/webp", "img.webp", True),
+        ("image/svg+xml", "img.svg", True),
+        ("image/jp2", "img.jp2", True),
+        ("application/octet-stream", "img.bin", True),
+        ("IMAGE/PNG", "img.png", False),
+        ("", "img.png", False),
+    ],
+)
 def test_file_names_by_the_sdks_rule(content_type: str, name: str, known: bool) -> None:
     assert file_name("img", content_type) == (name, known)
 
 
 @pytest.mark.parametrize(
     ("given", "sent"),
-    [("my cat.jpg", "my cat.jpg"), ("猫.jpg", "img.png"), ('a"b.jpg', "img.png"), ("a\r\nX: y.jpg", "img.png"), ("", "img.png")],
+    [
+        ("my cat.jpg", "my cat.jpg"),
+        ("猫.jpg", "img.png"),
+        ('a"b.jpg', "img.png"),
+        ("a\r\nX: y.jpg", "img.png"),
+        ("", "img.png"),
+    ],
 )
 def test_only_a_plain_ascii_name_is_kept(given: str, sent: str) -> None:
     assert file_name("img", "image/png", given)[0] == sent
@@ -65,10 +77,24 @@ def test_bytes_are_not_copied(value: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["/etc/passwd", "abc", "data:image/png,abc", f"{TEXT[:-1]}", "中文", TEXT + "====", {}.__class__(a=1), {"0": 1, "2": 2},
-     {"type": "Buffer", "data": [256]}, {"type": "Buffer", "data": [-1]}, {"type": "Buffer", "data": [1.5]},
-     {"type": "Buffer", "data": [True]}, {"type": "Buffer", "data": "aGk="}, ["a"], [10**30]],
-)  # fmt: skip
+    [
+        "/etc/passwd",
+        "abc",
+        "data:image/png,abc",
+        f"{TEXT[:-1]}",
+        "中文",
+        TEXT + "====",
+        {"a": 1},
+        {"0": 1, "2": 2},
+        {"type": "Buffer", "data": [256]},
+        {"type": "Buffer", "data": [-1]},
+        {"type": "Buffer", "data": [1.5]},
+        {"type": "Buffer", "data": [True]},
+        {"type": "Buffer", "data": "aGk="},
+        ["a"],
+        [10**30],
+    ],
+)
 def test_wrong_content(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^an? "):
         decode(value)
@@ -82,10 +108,17 @@ def test_a_wrong_type(value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("head", "media_type"),
-    [(b"GIF89a", "image/gif"), (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "image/webp"), (b"BM", "image/bmp"),
-     (b"\x00\x00\x00\x1cftypavif", "image/avif"), (b"\x00\x00\x00\x18ftypheic", "image/heic"),
-     (b"II*\x00", "image/tiff"), (b"<html>", None), (b"", None)],
-)  # fmt: skip
+    [
+        (b"GIF89a", "image/gif"),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "image/webp"),
+        (b"BM", "image/bmp"),
+        (b"\x00\x00\x00\x1cftypavif", "image/avif"),
+        (b"\x00\x00\x00\x18ftypheic", "image/heic"),
+        (b"II*\x00", "image/tiff"),
+        (b"<html>", None),
+        (b"", None),
+    ],
+)
 def test_the_type_is_told_by_the_first_bytes(head: bytes, media_type: str | None) -> None:
     assert sniff(head) == media_type
 

@@ -40,8 +40,19 @@ def test_renamed_keys_come_last_and_win() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("ratioList", "ratios"), ("img_url", "imgUrl"), ("imageUrl", "imgUrl"), ("ratio", "ratios"), ("IMG", "img"),
-     ("userInfo", None), ("tcbContext", None), ("path", None), ("body", None), ("version", None), ("openid", None)],
-)  # fmt: skip
+    [
+        ("ratioList", "ratios"),
+        ("img_url", "imgUrl"),
+        ("imageUrl", "imgUrl"),
+        ("ratio", "ratios"),
+        ("IMG", "img"),
+        ("userInfo", None),
+        ("tcbContext", None),
+        ("path", None),
+        ("body", None),
+        ("version", None),
+        ("openid", None),
+    ],
+)
 def test_near_names(typed: str, meant: str | None) -> None:
     assert near(typed, ["imgUrl", "img", "ratios"]) == meant

@@ -52,7 +52,9 @@ def test_no_ratios_means_automatic(value: Any) -> None:
     ],
 )
 def test_ratios_as_text_for_the_wire_and_as_numbers(value: Any, text: str, values: tuple[float, ...]) -> None:
-    assert ratios(value) == Ratios(text, pytest.approx(values))
+    read_ratios = ratios(value)
+    assert isinstance(read_ratios, Ratios)
+    assert (read_ratios.text, read_ratios.values) == (text, pytest.approx(values))
 
 
 @pytest.mark.parametrize(
@@ -103,18 +105,34 @@ def test_ratios_that_are_refused(value: Any, code: int, cure: str) -> None:
     assert len(error.errMsg) < 300
 
 
-@pytest.mark.parametrize("url", [URL, "HTTP://a", "http://[::1]:8/x", "https://例子.测试/图 片.jpg?a=1&b=%20#c", "http://a/ b"])
+@pytest.mark.parametrize(
+    "url", [URL, "HTTP://a", "http://[::1]:8/x", "https://例子.测试/图 片.jpg?a=1&b=%20#c", "http://a/ b"]
+)
 def test_urls_go_on_as_they_came(url: str) -> None:
     assert read(API, {"imgUrl": url}).params == {"imgUrl": url}
 
 
 @pytest.mark.parametrize(
     ("url", "cure"),
-    [("", "http"), ("http://", "host"), ("https:///a", "host"), ("example.com/a.jpg", "http"), ("ftp://a", "http"),
-     ("cloud://a.b/c", "getTempFileURL"), ("wxfile://tmp", "upload"), ("data:image/png;base64,AAAA", "img.value"),
-     (" http://a", "white space"), ("http://a\n", "white space"), ("http://a/\x00", "control"), ("http://[::1", "http"),
-     ("http://a:99999/", "http"), ("http://a/\ud800", "http"), ("/etc/passwd", "http"), ("file:///etc/passwd", "http")],
-)  # fmt: skip
+    [
+        ("", "http"),
+        ("http://", "host"),
+        ("https:///a", "host"),
+        ("example.com/a.jpg", "http"),
+        ("ftp://a", "http"),
+        ("cloud://a.b/c", "getTempFileURL"),
+        ("wxfile://tmp", "upload"),
+        ("data:image/png;base64,AAAA", "img.value"),
+        (" http://a", "white space"),
+        ("http://a\n", "white space"),
+        ("http://a/\x00", "control"),
+        ("http://[::1", "http"),
+        ("http://a:99999/", "http"),
+        ("http://a/\ud800", "http"),
+        ("/etc/passwd", "http"),
+        ("file:///etc/passwd", "http"),
+    ],
+)
 def test_urls_that_are_refused(url: str, cure: str) -> None:
     error = refused({"imgUrl": url})
     assert error.errCode == -401002
@@ -215,7 +233,15 @@ def test_parameters_are_one_mapping(given: Any) -> None:
 
 
 def test_an_event_may_hold_anything_else() -> None:
-    event = {"imgUrl": URL, "ratios": None, "userInfo": {"openId": "o"}, "tcbContext": {}, "path": "/", "body": "x", 5: 6}
+    event = {
+        "imgUrl": URL,
+        "ratios": None,
+        "userInfo": {"openId": "o"},
+        "tcbContext": {},
+        "path": "/",
+        "body": "x",
+        5: 6,
+    }
     assert read_event(API, event).params == {"imgUrl": URL}
 
 

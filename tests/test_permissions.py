@@ -53,16 +53,25 @@ def test_granted(folder: Path) -> None:
         ('{"permissions": {"openapi": []}}', "does not list it"),
         ('{"permissions": {"openapi": ["*"]}}', "does not list it"),
         ('{"permissions": {"openapi": ["img.*", "wxacode.get"]}}', "does not list it"),
-        ('{"permissions": {"openapi": ["openapi.img.aiCrop"]}}', '"openapi.img.aiCrop" is not the name; write "img.aiCrop"'),
+        (
+            '{"permissions": {"openapi": ["openapi.img.aiCrop"]}}',
+            '"openapi.img.aiCrop" is not the name; write "img.aiCrop"',
+        ),
         ('{"permissions": {"openapi": ["img.aicrop"]}}', '"img.aicrop" is not the name; write "img.aiCrop"'),
         ('{"permission": {"openapi": ["img.aiCrop"]}}', 'did you mean "permissions"?'),
         ('{"permissions": {"openApi": ["img.aiCrop"]}}', 'did you mean "permissions.openapi"?'),
         (GRANT[:-1] + ', "triggers": {}}', "triggers must be a list of at most one timer"),
-        (GRANT[:-1] + ', "triggers": [{"name": "a", "type": "cron", "config": "0 0 2 * * * *"}]}', 'triggers[0].type must be "timer"'),
+        (
+            GRANT[:-1] + ', "triggers": [{"name": "a", "type": "cron", "config": "0 0 2 * * * *"}]}',
+            'triggers[0].type must be "timer"',
+        ),
         (GRANT[:-1] + ', "triggers": [{"name": "a", "type": "timer", "config": "0 2 * * *"}]}', "seven fields"),
-        (GRANT[:-1] + ', "triggers": [{"name": "1a", "type": "timer", "config": "0 0 2 * * * *"}]}', "begins with a letter"),
+        (
+            GRANT[:-1] + ', "triggers": [{"name": "1a", "type": "timer", "config": "0 0 2 * * * *"}]}',
+            "begins with a letter",
+        ),
     ],
-)  # fmt: skip
+)
 def test_refused_with_the_place_and_the_cure(content: str, told: str, folder: Path) -> None:
     (folder / "config.json").write_text(content)
     assert told in hint()

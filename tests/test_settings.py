@@ -94,11 +94,18 @@ def test_a_dotenv_that_cannot_be_read(content: bytes | None, folder: Path) -> No
 
 @pytest.mark.parametrize(
     ("environment", "platform"),
-    [({}, None), ({"TENCENTCLOUD_RUNENV": "SCF"}, "Tencent SCF / CloudBase"), ({"TENCENTCLOUD_RUNENV": "WX_LOCAL_SCF"}, None),
-     ({"SCF_FUNCTIONNAME": "f"}, "Tencent SCF / CloudBase"), ({"AWS_LAMBDA_FUNCTION_NAME": "f"}, "AWS Lambda"),
-     ({"FC_FUNCTION_NAME": "f"}, "Alibaba FC")],
-)  # fmt: skip
-def test_the_platform_by_its_marks(environment: dict[str, str], platform: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    [
+        ({}, None),
+        ({"TENCENTCLOUD_RUNENV": "SCF"}, "Tencent SCF / CloudBase"),
+        ({"TENCENTCLOUD_RUNENV": "WX_LOCAL_SCF"}, None),
+        ({"SCF_FUNCTIONNAME": "f"}, "Tencent SCF / CloudBase"),
+        ({"AWS_LAMBDA_FUNCTION_NAME": "f"}, "AWS Lambda"),
+        ({"FC_FUNCTION_NAME": "f"}, "Alibaba FC"),
+    ],
+)
+def test_the_platform_by_its_marks(
+    environment: dict[str, str], platform: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert settings.platform() == platform

@@ -169,7 +169,8 @@ def test_every_kind_of_failure(
 
 
 @pytest.mark.parametrize(
-    ("base", "code"), [("http://127.0.0.1:1", -601003), ("https://127.0.0.1:1", -601003), ("https://no.invalid", -601003)]
+    ("base", "code"),
+    [("http://127.0.0.1:1", -601003), ("https://127.0.0.1:1", -601003), ("https://no.invalid", -601003)],
 )
 def test_no_connection(base: str, code: int, permitted: Path, caplog: pytest.LogCaptureFixture) -> None:
     instance = cloud.Cloud(backend="wechat", access_token=TOKEN, api_base=base)
@@ -210,7 +211,9 @@ def test_no_credentials(permitted: Path, server: RecordingServer) -> None:
 
 
 @pytest.mark.parametrize("size", [2 * 1024 * 1024, 3_000_000])
-def test_a_picture_that_is_too_large_is_refused_before_any_network(size: int, call: Any, server: RecordingServer) -> None:
+def test_a_picture_that_is_too_large_is_refused_before_any_network(
+    size: int, call: Any, server: RecordingServer
+) -> None:
     error = failed(call, {"img": {"contentType": "image/jpeg", "value": bytes(size)}})
     assert error.errCode == 101002
     assert f"{size:,} bytes" in error.errMsg
@@ -228,9 +231,20 @@ def test_a_picture_near_the_limit_is_warned_about(call: Any, server: RecordingSe
 
 @pytest.mark.parametrize(
     "base",
-    ["http://example.com", "http://api.weixin.qq.com.evil.example", "http://10.0.0.1", "ftp://127.0.0.1", "127.0.0.1:80",
-     "https://user:secret@example.com", "https://example.com/?a=b", "https://", "http://[::1", "https://a:b:c", "nonsense"],
-)  # fmt: skip
+    [
+        "http://example.com",
+        "http://api.weixin.qq.com.evil.example",
+        "http://10.0.0.1",
+        "ftp://127.0.0.1",
+        "127.0.0.1:80",
+        "https://user:secret@example.com",
+        "https://example.com/?a=b",
+        "https://",
+        "http://[::1",
+        "https://a:b:c",
+        "nonsense",
+    ],
+)
 def test_addresses_that_no_token_may_be_sent_to(base: str, permitted: Path) -> None:
     error = failed(cloud.Cloud(backend="wechat", access_token="t", api_base=base).openapi.img.aiCrop)
     assert error.errCode == -601002
@@ -238,7 +252,9 @@ def test_addresses_that_no_token_may_be_sent_to(base: str, permitted: Path) -> N
     assert "secret" not in error.errMsg
 
 
-@pytest.mark.parametrize("base", ["https://example.com/", "https://a.example/prefix", "http://localhost:8", "http://[::1]:8"])
+@pytest.mark.parametrize(
+    "base", ["https://example.com/", "https://a.example/prefix", "http://localhost:8", "http://[::1]:8"]
+)
 def test_addresses_that_a_token_may_be_sent_to(base: str) -> None:
     WeChat(Settings(access_token="t", api_base=base)).close()
 

@@ -7,8 +7,11 @@ import json
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 OK = {
     "errcode": 0,
@@ -74,7 +77,7 @@ class RecordingServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
-    def __enter__(self) -> RecordingServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -122,7 +125,8 @@ def _read(connection: socket.socket) -> Request | None:
             return None
         raw += chunk
     head, _, body = raw.partition(b"\r\n\r\n")
-    length = next((int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")), 0)
+    lines = [line.lower() for line in head.split(b"\r\n")]
+    length = next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")), 0)
     while len(body) < length:
         chunk = connection.recv(1 << 20)
         if not chunk:

@@ -94,11 +94,15 @@ class WeChat:
         # quote, not urlencode: whether WeChat reads "+" as a space is unknown, %20 it must.
         encoded = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
         headers = {"Content-Type": content_type} if content_type else {}
-        with _failures(api, self._settings.timeout), Deadline(self._settings.timeout).enforced(), _added(encoded):
-            with self._session.post(
+        with (
+            _failures(api, self._settings.timeout),
+            Deadline(self._settings.timeout).enforced(),
+            _added(encoded),
+            self._session.post(
                 self._base + path, data=body, headers=headers, stream=True, allow_redirects=False
-            ) as response:
-                return response.status_code, response.headers.get("Content-Type", ""), _body(api, response)
+            ) as response,
+        ):
+            return response.status_code, response.headers.get("Content-Type", ""), _body(api, response)
 
 
 def _checked_base(base: str) -> str:
@@ -131,8 +135,12 @@ def _check_sizes(call: Call) -> None:
             text = f"invalid image data: {name} has {len(part.value):,} bytes, WeChat takes less than 2 MB; {cure}"
             raise failure(call.api, 101002, text, hint=cure)
         if isinstance(part, Media) and len(part.value) >= _WARN_PICTURE:
-            _log.warning("openapi.%s: %s has %d bytes; WeChat takes less than 2 MB, which may mean 2,000,000 bytes",
-                         call.api, name, len(part.value))  # fmt: skip
+            _log.warning(
+                "openapi.%s: %s has %d bytes; WeChat takes less than 2 MB, which may mean 2,000,000 bytes",
+                call.api,
+                name,
+                len(part.value),
+            )
 
 
 def _multipart(call: Call, names: tuple[str, ...]) -> tuple[bytes, str | None]:
@@ -189,7 +197,9 @@ def _failures(api: str, seconds: float) -> Iterator[None]:
         if any(isinstance(cause, TimeoutError) for cause in chain):  # urllib3's own say so of a refused connection too
             raise failure(api, -604102, f"no answer within {seconds:g} seconds") from error
         if isinstance(root, (HTTPException, HTTPError)) and not isinstance(root, OSError):
-            raise failure(api, -601001, f"wechat server internal error, the answer is cut off or no HTTP ({about})") from error
+            raise failure(
+                api, -601001, f"wechat server internal error, the answer is cut off or no HTTP ({about})"
+            ) from error
         raise failure(api, -601003, f"network error: {about}") from error
 
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cloudfn import crop, media, params, settings
 from cloudfn.apis import APIS
@@ -24,9 +24,13 @@ def add(commands: Any) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("crop", help="find the best crop of pictures")
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file, or an http(s) URL")
-    parser.add_argument("--ratios", default="", help="at most five aspect ratios, such as 1,2.35,16:9; default: automatic")
+    parser.add_argument(
+        "--ratios", default="", help="at most five aspect ratios, such as 1,2.35,16:9; default: automatic"
+    )
     parser.add_argument("--out", metavar="DIR", type=Path, help="write the cut pictures into this folder")
-    parser.add_argument("--preview", metavar="FILE", type=Path, help="write a picture with the boxes drawn (one PICTURE)")
+    parser.add_argument(
+        "--preview", metavar="FILE", type=Path, help="write a picture with the boxes drawn (one PICTURE)"
+    )
     parser.add_argument("--json", action="store_true", help="one line of JSON a picture")
     parser.add_argument("--backend", choices=("local", "wechat", "auto"), default="local", help="default: local")
     parser.set_defaults(run=run, usage=parser.error)
@@ -151,7 +155,9 @@ def _names(pictures: list[str]) -> Iterator[str]:
     for picture in pictures:
         path = picture.partition("?")[0].rstrip("/") if "://" in picture else picture
         stem = Path(path).stem or "picture"
-        name = next(name for n in range(1, len(pictures) + 1) if (name := stem if n == 1 else f"{stem}-{n}") not in used)
+        name = next(
+            name for n in range(1, len(pictures) + 1) if (name := stem if n == 1 else f"{stem}-{n}") not in used
+        )
         used.add(name)
         yield name
 
@@ -163,6 +169,8 @@ def _print(picture: str, labels: list[str], result: dict[str, Any], *, as_json: 
         print(f"{picture}  {result['imgSize']['w']}x{result['imgSize']['h']}")
         for label, box in zip(labels, result["results"], strict=True):
             left, top, right, bottom = _half_open(box)
-            print(f"  {label:<8} left {left}, top {top}, right {right - 1}, bottom {bottom - 1}  "
-                  f"({right - left}x{bottom - top})")  # fmt: skip
+            print(
+                f"  {label:<8} left {left}, top {top}, right {right - 1}, bottom {bottom - 1}  "
+                f"({right - left}x{bottom - top})"
+            )
     sys.stdout.flush()

@@ -21,8 +21,9 @@ def add(commands: Any) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("invoke", help="run a cloud function with an event")
     parser.add_argument("event", nargs="?", metavar="EVENT.json", help="the event's file, or - for stdin; default: {}")
-    parser.add_argument("--function", metavar="FILE:NAME", help="the function, such as index.py:main; default: "
-                        "cloudfn.handler.main")  # fmt: skip
+    parser.add_argument(
+        "--function", metavar="FILE:NAME", help="the function, such as index.py:main; default: cloudfn.handler.main"
+    )
     parser.set_defaults(run=run, usage=parser.error)
 
 
@@ -67,7 +68,9 @@ def _function(arguments: argparse.Namespace) -> Callable[[Any, Any], Any]:
     file, _, name = arguments.function.rpartition(":")
     path = Path(file)
     if not file or not path.is_file():
-        arguments.usage(f"--function {arguments.function}: expected FILE:NAME with a file that exists, such as index.py:main")
+        arguments.usage(
+            f"--function {arguments.function}: expected FILE:NAME with a file that exists, such as index.py:main"
+        )
     folder = path.resolve().parent
     # As on a platform: the function's folder is where its own modules and its config.json are.
     sys.path.insert(0, str(folder))

@@ -14,7 +14,7 @@ EXTENSIONS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 # Longest side of a preview in pixels: enough to judge a crop on a screen.
 _SIDE = 1600
-# Colours that are told apart on any photograph and by colour-blind readers: Okabe & Ito, "Color Universal Design", 2008.
+# Told apart on any photograph and by colour-blind readers: Okabe & Ito, "Color Universal Design", 2008.
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442")
 
 

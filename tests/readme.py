@@ -1,0 +1,50 @@
+"""Writes the tables in README.md that are made from the code: `python -m tests.readme`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from cloudfn.errors import CODES
+from cloudfn.settings import Settings
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def codes() -> str:
+    """The code table."""
+    rows = [
+        f"| {row.code} | {row.name} | {row.text} | {row.meaning} | {row.cure} | {'yes' if row.retryable else ''} |"
+        for row in CODES.values()
+    ]
+    return "\n".join(
+        ["| code | name | the SDK's text | meaning | cure | repeat? |", "|---|---|---|---|---|---|", *rows]
+    )
+
+
+def settings() -> str:
+    """The table of settings."""
+    rows = []
+    for setting in dataclasses.fields(Settings):
+        default = setting.default if setting.default not in ("", ()) else ""
+        shown = f"{default:g}" if isinstance(default, float) else str(default)
+        rows.append(f"| `{setting.metadata['name']}` | `{setting.name}` | {setting.metadata['meaning']} | {shown} |")
+    return "\n".join(["| variable | keyword | meaning | default |", "|---|---|---|---|", *rows])
+
+
+TABLES = {"codes": codes, "settings": settings}
+
+
+def render(text: str) -> str:
+    """`text` with every table between its two markers made anew."""
+    for name, table in TABLES.items():
+        before, start, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"<!-- /{name} -->")
+        if not (start and end):
+            raise ValueError(f"README.md has no place for the table {name}")
+        text = f"{before}{start}{table()}\n{end}{after}"
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(render(README.read_text(encoding="utf-8")), encoding="utf-8")
