@@ -39,24 +39,34 @@ class Call:
     params: Mapping[str, Any]
 
 
+@dataclass
+class Trace:
+    """What a backend tells of its work, for the log: how often it tried, how many bytes it was given to work on."""
+
+    attempts: int = 0
+    bytes: int = 0
+
+
 class Backend(Protocol):
     """Turns a call into WeChat's own JSON (errcode, errmsg, results, img_size)."""
 
-    def __call__(self, call: Call) -> dict[str, Any]:
+    name: str
+
+    def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
         """Answer `call`; raise `CloudError` (made by `failure`) where there is no answer."""
 
     def close(self) -> None:
         """Give back connections; the backend is not used afterwards."""
 
 
-def failure(api: str, errcode: int, text: str, *, hint: str | None = None, retryable: bool | None = None) -> CloudError:
+def failure(api: str, code: int, text: str, *, hint: str | None = None, retryable: bool | None = None) -> CloudError:
     """The error of a call that ran and failed, in the SDK's form: `openapi.img.aiCrop:fail <text>`."""
-    return CloudError(errcode, f"openapi.{api}:fail {text}", api=api, hint=hint, retryable=retryable)
+    return CloudError(code, f"openapi.{api}:fail {text}", api=api, hint=hint, retryable=retryable)
 
 
-def gateway_failure(api: str, errcode: int, *, hint: str | None = None) -> CloudError:
+def gateway_failure(api: str, code: int, *, hint: str | None = None) -> CloudError:
     """The error of a call that was refused before the API ran, in the SDK's form: no `openapi.` prefix, no words."""
-    return CloudError(errcode, f"system error: error code: {errcode}", api=api, hint=hint)
+    return CloudError(code, f"system error: error code: {code}", api=api, hint=hint)
 
 
 def parse(
@@ -79,7 +89,7 @@ def parse(
         problem = "" if isinstance(reply, dict) else "is no JSON object"
     except (ValueError, RecursionError):
         problem = "is invalid json"
-    if not problem and (status == 200 or _errcode(api, reply)):
+    if not problem and (status == 200 or errcode(api, reply)):
         return reply  # type: ignore[no-any-return]
     said = (
         "" if status == 200 and "application/json" in content_type else f" (HTTP {status}, {content_type or 'no type'})"
@@ -95,10 +105,10 @@ def normalise(api: str, reply: Mapping[str, Any], *, convert_case: bool = True) 
 
     errcode 0, missing, null and "" are success; a code that comes as text counts as a number ("0" is success).
     """
-    errcode = _errcode(api, reply)
-    if errcode:
+    code = errcode(api, reply)
+    if code:
         errmsg = reply.get("errmsg")
-        raise failure(api, errcode, errmsg if isinstance(errmsg, str) else f"(no errmsg: {json.dumps(errmsg)})")
+        raise failure(api, code, errmsg if isinstance(errmsg, str) else f"(no errmsg: {json.dumps(errmsg)})")
     result = {key: value for key, value in reply.items() if key not in ("errcode", "errmsg")}
     if convert_case:
         result = rename(result, to_camel)
@@ -113,7 +123,8 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _errcode(api: str, reply: Mapping[str, Any]) -> int:
+def errcode(api: str, reply: Mapping[str, Any]) -> int:
+    """The answer's errcode as a number, 0 for success; -601001 where it is none."""
     given = reply.get("errcode")
     if given is None or given == "":
         return 0

@@ -45,6 +45,7 @@ class Deadline:
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._end = clock() + seconds
+        self.received = 0  # bytes of answers, so that a caller can tell silence from an answer that broke off
 
     def remaining(self) -> float:
         """The seconds left, more than 0; raises TimeoutError when there are none."""
@@ -126,7 +127,9 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         self._sock.settimeout(self._deadline.remaining())
-        return self._sock.recv_into(buffer)
+        count = self._sock.recv_into(buffer)
+        self._deadline.received += count
+        return count
 
     def close(self) -> None:
         self._file.close()

@@ -170,7 +170,7 @@ _ROWS = (
          "add the address that errMsg names to the IP whitelist in the WeChat console; it takes 5 to 10 minutes"),
     Code(40243, "APPSECRET_FROZEN", "", "the app secret is frozen", "unfreeze it in the WeChat console"),
     Code(41001, "ACCESS_TOKEN_MISSING", "", "no access token was sent, because no credentials are set",
-         "set WX_ACCESS_TOKEN, or choose the embedded engine with CLOUDFN_BACKEND=local"),
+         "set WX_APPID and WX_APPSECRET, or WX_ACCESS_TOKEN; CLOUDFN_BACKEND=local needs none of them"),
     Code(41002, "APPID_MISSING", "", "the appid is missing", "set WX_APPID"),
     Code(41004, "APPSECRET_MISSING", "", "the app secret is missing", "set WX_APPSECRET"),
     Code(41005, "MEDIA_DATA_MISSING", "", "WeChat saw neither a picture nor its URL",

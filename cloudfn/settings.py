@@ -34,6 +34,10 @@ _PLATFORM_MARKS = {
 }
 # Environment variables that name the folder of the deployed code: Lambda, SCF and CloudBase, FC.
 _CODE_FOLDERS = ("LAMBDA_TASK_ROOT", "USER_CODE_ROOT", "FC_FUNC_CODE_PATH")
+# Where CloudRun mounts its token; it pushes a new one every 10 minutes: WX/doc, "cloudcall" of CloudRun.
+_CLOUDRUN_TOKEN_FILE = "/.tencentcloudbase/wx/cloudbase_access_token"
+# The settings that a token can come from, in the order in which they count.
+_CREDENTIALS = ("access_token", "cloudbase_access_token", "cloudbase_access_token_file", "appid")
 _function_folder: Path | None = None
 _NO_FILE = (0, 0)
 
@@ -60,6 +64,12 @@ def _number(above: float, most: float, unit: str) -> Callable[[str], float]:
     return parse
 
 
+def _existing(text: str) -> str:
+    if not Path(text).exists():
+        raise ValueError("a file or folder that exists")
+    return text
+
+
 def _hosts(text: str) -> tuple[str, ...]:
     return tuple(host.strip().lower() for host in text.split(",") if host.strip())
 
@@ -81,7 +91,21 @@ class Settings:
         _choice("auto", "wechat", "local"),
     )
     config: str = _setting("CLOUDFN_CONFIG", "", "path of config.json; otherwise it is looked for beside the function")
+    appid: str = _setting("WX_APPID", "", "the mini program's appid; with the secret, tokens are fetched as needed")
+    appsecret: str = _setting("WX_APPSECRET", "", "its app secret", secret=True)
     access_token: str = _setting("WX_ACCESS_TOKEN", "", "an access token from outside", secret=True)
+    cloudbase_access_token: str = _setting(
+        "WX_CLOUDBASE_ACCESS_TOKEN", "", "a cloudbase access token from outside", secret=True
+    )
+    cloudbase_access_token_file: str = _setting(
+        "WX_CLOUDBASE_ACCESS_TOKEN_FILE", "", "a file with one, read for each call; CloudRun's own is found by itself"
+    )
+    token_api: str = _setting(
+        "CLOUDFN_TOKEN_API",
+        "stable_token",
+        "`stable_token`, or `token` for the older API, each of whose tokens makes the one before it void",
+        _choice("stable_token", "token"),
+    )
     api_base: str = _setting(
         "CLOUDFN_API_BASE",
         "https://api.weixin.qq.com",
@@ -95,6 +119,8 @@ class Settings:
         "hosts, joined by commas, that a picture's URL may name although their address is private",
         _hosts,
     )
+    proxy: str = _setting("CLOUDFN_PROXY", "", "proxy for WeChat's https address, as requests takes it", secret=True)
+    ca_bundle: str = _setting("CLOUDFN_CA_BUNDLE", "", "file or folder of trusted certificates", _existing)
     max_url_mib: float = _setting(
         "CLOUDFN_MAX_URL_MIB", 32.0, "the largest picture fetched from a URL, in MiB", _number(0, 1024, "MiB")
     )
@@ -108,10 +134,32 @@ class Settings:
         _number(0, 1000, "megapixels"),
     )
 
+    # Where each value came from that is not a default: field -> "argument", "environment" or ".env".
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    def credentials(self) -> list[str]:
+        """The fields that a token can come from, the first that counts first; "appid" stands for appid and secret.
+
+        An argument counts before everything else, then access_token, the cloudbase token, appid and secret.
+        """
+        usable = [name for name in _CREDENTIALS if getattr(self, name) and (name != "appid" or self.appsecret)]
+        return sorted(usable, key=lambda name: self.sources.get(name) != "argument")
+
     @property
     def has_credentials(self) -> bool:
-        """Whether WeChat can be called: with a token, or through CloudRun's side-car, which adds one itself."""
-        return bool(self.access_token) or self.api_base.rstrip("/") == SIDE_CAR
+        """Whether WeChat is meant to be called: credentials are there, or CloudRun's side-car, which adds a token."""
+        given = (self.appid, self.appsecret, *map(self.__getattribute__, _CREDENTIALS))
+        return any(given) or self.uses_side_car
+
+    @property
+    def uses_side_car(self) -> bool:
+        """Whether WeChat is reached through CloudRun's side-car, which adds the token by itself."""
+        return self.api_base.rstrip("/") == SIDE_CAR
+
+
+def table() -> tuple[dataclasses.Field[Any], ...]:
+    """The settings one by one: field name, default, and metadata name, meaning, parse, secret."""
+    return tuple(setting for setting in dataclasses.fields(Settings) if setting.metadata)
 
 
 def load(arguments: Mapping[str, object] | None = None) -> Settings:
@@ -120,23 +168,28 @@ def load(arguments: Mapping[str, object] | None = None) -> Settings:
     Raises `CloudError`: -401002 for an unknown keyword, -601002 for a bad value, which it names with what is allowed.
     """
     values = check(arguments or {})
+    sources = dict.fromkeys(values, "argument")
     path = Path(".env").absolute()
     dotenv = _dotenv(path, file_version(path))
-    for setting in dataclasses.fields(Settings):
+    for setting in table():
         name = setting.metadata["name"]
         for value, source in ((os.environ.get(name), "environment"), (dotenv.get(name), ".env")):
             if value and setting.name not in values:
                 values[setting.name] = _parsed(setting, value, source)
-    return Settings(**values)
+                sources[setting.name] = source
+    if not values.keys() & set(_CREDENTIALS[:3]) and Path(_CLOUDRUN_TOKEN_FILE).is_file():
+        values["cloudbase_access_token_file"] = _CLOUDRUN_TOKEN_FILE
+        sources["cloudbase_access_token_file"] = "CloudRun"
+    return Settings(**values, sources=sources)
 
 
 def check(arguments: Mapping[str, object]) -> dict[str, Any]:
     """The given keywords alone, parsed, by field; raises what `load` raises for them."""
-    fields = {name: f for f in dataclasses.fields(Settings) for name in (f.name, f.metadata["name"].lower())}
+    fields = {name: f for f in table() for name in (f.name, f.metadata["name"].lower())}
     values: dict[str, Any] = {}
     for name, value in arguments.items():
         if name not in fields:
-            known = ", ".join(f.name for f in dataclasses.fields(Settings))
+            known = ", ".join(f.name for f in table())
             match = near(name, fields)
             hint = f"did you mean {match}?" if match else f"the settings are {known}"
             raise CloudError(-401002, f"unknown setting {name!r}; {hint}", hint=hint)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from cloudfn.errors import CODES
-from cloudfn.settings import Settings
+from cloudfn.settings import table
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -25,7 +24,7 @@ def codes() -> str:
 def settings() -> str:
     """The table of settings."""
     rows = []
-    for setting in dataclasses.fields(Settings):
+    for setting in table():
         default = setting.default if setting.default not in ("", ()) else ""
         shown = f"{default:g}" if isinstance(default, float) else str(default)
         rows.append(f"| `{setting.metadata['name']}` | `{setting.name}` | {setting.metadata['meaning']} | {shown} |")
@@ -37,12 +36,12 @@ TABLES = {"codes": codes, "settings": settings}
 
 def render(text: str) -> str:
     """`text` with every table between its two markers made anew."""
-    for name, table in TABLES.items():
+    for name, made in TABLES.items():
         before, start, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- /{name} -->")
         if not (start and end):
             raise ValueError(f"README.md has no place for the table {name}")
-        text = f"{before}{start}{table()}\n{end}{after}"
+        text = f"{before}{start}{made()}\n{end}{after}"
     return text
 
 

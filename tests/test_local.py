@@ -18,6 +18,7 @@ import cloudfn as cloud
 from cloudfn import CloudError
 from cloudfn.apis import APIS
 from cloudfn.backends.local import Local
+from cloudfn.call import Trace
 from cloudfn.params import read
 from cloudfn.settings import Settings
 from tests.conftest import TESTS
@@ -67,7 +68,7 @@ def test_photographs(name: str, shown: tuple[int, int], crop: Any, photo: Any) -
 
 def test_wechats_own_json(photo: Any) -> None:
     call = read(APIS["img.aiCrop"], {"img": photo("raccoon-966x728.jpg"), "ratios": "1,2.35"})
-    reply = Local(Settings())(call)
+    reply = Local(Settings())(call, Trace())
     assert list(reply) == ["errcode", "errmsg", "results", "img_size"]
     assert (reply["errcode"], reply["errmsg"], reply["img_size"]) == (0, "ok", {"w": 966, "h": 728})
     square, wide = reply["results"]
@@ -89,7 +90,7 @@ def test_the_crop_of_a_turned_picture_is_the_displayed_ones(crop: Any, photo: An
 def test_any_size_and_ratio_gives_the_largest_box(width: int, height: int, ratio: float) -> None:
     file = io.BytesIO()
     Image.new("RGB", (width, height), "teal").save(file, "PNG")
-    reply = Local(Settings())(read(APIS["img.aiCrop"], {"img": file.getvalue(), "ratios": ratio}))
+    reply = Local(Settings())(read(APIS["img.aiCrop"], {"img": file.getvalue(), "ratios": ratio}), Trace())
     (box,) = reply["results"]
     full = (width, max(1, round(width / ratio))) if width / height <= ratio else (max(1, round(height * ratio)), height)
     assert (box["crop_right"] - box["crop_left"] + 1, box["crop_bottom"] - box["crop_top"] + 1) == full

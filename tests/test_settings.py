@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -112,8 +111,40 @@ def test_the_platform_by_its_marks(
 
 
 def test_every_setting_has_a_keyword_and_a_variable() -> None:
-    import dataclasses
+    names = [setting.metadata["name"] for setting in settings.table()]
+    assert len(set(names)) == len(names)
+    assert all(name.startswith(("CLOUDFN_", "WX_")) for name in names)
 
-    fields: Any = dataclasses.fields(settings.Settings)
-    assert len({field.metadata["name"] for field in fields}) == len(fields)
-    assert all(field.metadata["name"].startswith(("CLOUDFN_", "WX_")) for field in fields)
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "first"),
+    [
+        ({}, {}, None),
+        ({}, {"WX_APPID": "a"}, None),
+        ({}, {"WX_APPID": "a", "WX_APPSECRET": "b"}, "appid"),
+        (
+            {},
+            {"WX_APPID": "a", "WX_APPSECRET": "b", "WX_CLOUDBASE_ACCESS_TOKEN_FILE": "f"},
+            "cloudbase_access_token_file",
+        ),
+        ({}, {"WX_CLOUDBASE_ACCESS_TOKEN": "c", "WX_CLOUDBASE_ACCESS_TOKEN_FILE": "f"}, "cloudbase_access_token"),
+        ({}, {"WX_CLOUDBASE_ACCESS_TOKEN": "c", "WX_ACCESS_TOKEN": "t"}, "access_token"),
+        ({"appid": "a", "appsecret": "b"}, {"WX_ACCESS_TOKEN": "t"}, "appid"),
+        ({"cloudbase_access_token": "c"}, {"WX_ACCESS_TOKEN": "t"}, "cloudbase_access_token"),
+    ],
+)
+def test_the_order_of_credentials(
+    arguments: dict[str, str], environment: dict[str, str], first: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert next(iter(settings.load(arguments).credentials()), None) == first
+
+
+def test_cloudruns_token_file_is_found_by_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "token").write_text("c")
+    monkeypatch.setattr(settings, "_CLOUDRUN_TOKEN_FILE", str(folder / "token"))
+    monkeypatch.setenv("WX_APPID", "a")
+    monkeypatch.setenv("WX_APPSECRET", "b")
+    assert settings.load().credentials() == ["cloudbase_access_token_file", "appid"]
+    assert settings.load({"access_token": "t"}).cloudbase_access_token_file == ""

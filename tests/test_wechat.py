@@ -206,7 +206,7 @@ def assert_no_secret(error: BaseException, *texts: str) -> None:
 def test_no_credentials(permitted: Path, server: RecordingServer) -> None:
     error = failed(cloud.Cloud(backend="wechat", api_base=server.url).openapi.img.aiCrop)
     assert error.errCode == 41001
-    assert "set WX_ACCESS_TOKEN" in error.errMsg
+    assert "set WX_APPID and WX_APPSECRET, or WX_ACCESS_TOKEN" in error.errMsg
     assert server.connections == 0
 
 
@@ -261,7 +261,6 @@ def test_addresses_that_a_token_may_be_sent_to(base: str) -> None:
 
 def test_the_side_car_gets_no_token(permitted: Path, server: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> None:
     # The side-car's address is reachable inside CloudRun only, so the recording server stands in for it.
-    monkeypatch.setattr("cloudfn.backends.wechat.SIDE_CAR", server.url)
     monkeypatch.setattr("cloudfn.settings.SIDE_CAR", server.url)
     for settings in ({}, {"access_token": TOKEN}):
         cloud.Cloud(api_base=server.url + "/", **settings).openapi.img.aiCrop({"imgUrl": "https://example.com/a"})

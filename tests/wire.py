@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -20,7 +22,8 @@ OK = {
     "img_size": {"w": 966, "h": 728},
 }
 
-Answer = bytes | Callable[[socket.socket], None]
+# Bytes to send, or what does with the connection as it likes; the latter may also take the request.
+Answer = bytes | Callable[..., None]
 
 
 def http(body: bytes | dict[str, Any], *, status: str = "200 OK", content_type: str = "application/json") -> bytes:
@@ -39,6 +42,10 @@ class Request:
         line, *headers = head.decode("latin-1").split("\r\n")
         self.method, self.target, self.version = line.split(" ")
         self.headers = {name.lower(): value for name, _, value in (header.partition(": ") for header in headers)}
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
 
     @property
     def query(self) -> list[tuple[str, str]]:
@@ -69,6 +76,7 @@ class RecordingServer:
         self.answers: list[Answer] = list(answers) or [http(OK)]
         self.requests: list[Request] = []
         self.connections = 0
+        self.tls: ssl.SSLContext | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self._thread = threading.Thread(target=self._listen)
@@ -104,15 +112,24 @@ class RecordingServer:
             worker.join()
 
     def _serve(self, connection: socket.socket) -> None:
+        try:
+            if self.tls:
+                connection = self.tls.wrap_socket(connection, server_side=True)
+        except OSError:
+            connection.close()
+            return
         with connection:
             try:
                 while request := _read(connection):
                     self.requests.append(request)
                     answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-                    if callable(answer):
+                    if isinstance(answer, bytes):
+                        connection.sendall(answer)
+                    elif len(signature(answer).parameters) == 2:
+                        answer(connection, request)
+                    else:
                         answer(connection)
                         return
-                    connection.sendall(answer)
             except OSError:
                 return
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cloudfn.call import Call, failure
+from cloudfn.call import Call, Trace, failure
 from cloudfn.errors import CloudError
 from cloudfn.settings import Settings
 
@@ -12,10 +12,12 @@ from cloudfn.settings import Settings
 class Local:
     """The backend that answers from `cloudfn.crop`; thread-safe."""
 
+    name = "local"
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def __call__(self, call: Call) -> dict[str, Any]:
+    def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
         """WeChat's JSON for `call`: corners in pixels of the picture as displayed, right and bottom inclusive.
 
         Raises `CloudError`: 101002 for what is no picture or too large, 101000 for a URL that cannot be fetched,
@@ -26,7 +28,8 @@ class Local:
             hint = "use CLOUDFN_BACKEND=wechat for it"
             raise failure(call.api, -601002, f"the embedded engine does not answer this API; {hint}", hint=hint)
         try:
-            return answer(call, self._settings)
+            trace.attempts = 1
+            return answer(call, self._settings, trace)
         except CloudError as error:
             raise failure(call.api, error.errCode, error.errMsg, hint=error.hint) from error
 
@@ -34,10 +37,11 @@ class Local:
         """Nothing to give back."""
 
 
-def _ai_crop(call: Call, settings: Settings) -> dict[str, Any]:
+def _ai_crop(call: Call, settings: Settings, trace: Trace) -> dict[str, Any]:
     from cloudfn import crop
 
     picture = call.params["img"].value if "img" in call.params else fetched(call.params["imgUrl"], settings)
+    trace.bytes = len(picture)
     ratios = call.params["ratios"].values if "ratios" in call.params else ()
     found = crop.find(
         picture,
@@ -72,6 +76,7 @@ def fetched(url: str, settings: Settings) -> bytes:
         timeout=settings.timeout / 2,
         max_bytes=int(settings.max_url_mib * 1024 * 1024),
         allow_hosts=settings.allow_hosts,
+        ca_bundle=settings.ca_bundle or None,
     )
 
 
