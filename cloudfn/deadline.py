@@ -18,6 +18,7 @@ from __future__ import annotations
 import concurrent.futures
 import http.client
 import io
+import ipaddress
 import socket
 import threading
 import time
@@ -66,6 +67,8 @@ class Deadline:
 
 def look_up(host: str, port: int, resolve: Resolve = socket.getaddrinfo) -> Sequence[AddressInfo]:
     """The addresses of `host`, in the order to try; raises what `resolve` raises, and TimeoutError."""
+    if _is_address(host):
+        return resolve(host, port, type=socket.SOCK_STREAM)
     answer: concurrent.futures.Future[Sequence[AddressInfo]] = concurrent.futures.Future()
 
     def work() -> None:
@@ -80,6 +83,15 @@ def look_up(host: str, port: int, resolve: Resolve = socket.getaddrinfo) -> Sequ
         return answer.result(_current.get().remaining())
     except concurrent.futures.TimeoutError:  # which is TimeoutError itself only from Python 3.11 on
         raise TimeoutError(f"no answer to the look-up of {host} in time") from None
+
+
+def _is_address(host: str) -> bool:
+    """Whether there is nothing to look up."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _open(address: AddressInfo, options: Sequence[tuple[int, int, int | bytes]], seconds: float) -> socket.socket:
@@ -103,7 +115,7 @@ def _connect(addresses: Sequence[AddressInfo], options: Sequence[tuple[int, int,
         try:
             # A fair share, so that an address that swallows packets leaves time for the next one.
             sock = _open(address, options, deadline.remaining() / (len(addresses) - tried))
-        except OSError as error:  # noqa: PERF203 - the next address may answer
+        except OSError as error:
             failure = error
         else:
             sock.settimeout(deadline.remaining())  # for the TLS handshake, over the whole of which ssl holds it

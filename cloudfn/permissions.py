@@ -19,26 +19,27 @@ class _DeniedError(Exception):
     """Why a config.json grants nothing, with the cure."""
 
 
-def check(api: str, config: str = "") -> None:
-    """Raise `CloudError` -604101 unless a config.json grants `api`.
+def check(api: str, config: str = "") -> Path:
+    """The config.json that grants `api`; raises `CloudError` -604101 where there is none.
 
     `config` is the file's path, when it was set; otherwise the first config.json counts that lies beside the
     function's file, in the platform's code folder, or in the working directory. Missing, unreadable, not JSON, not
     what the schema says, or without the API: refused. The hint says which file was read and what to do.
     """
     tried = [Path(config)] if config else [folder / "config.json" for folder in settings.code_folders()]
-    path = next((path for path in tried if path.exists()), None)
+    path = next((path.absolute() for path in tried if path.exists()), None)
     if path is None:
         places = ", ".join(dict.fromkeys(str(path.absolute()) for path in tried))
         raise gateway_failure(api, -604101, hint=f"no config.json was found (looked for {places}); {_cure(api)}")
     try:
-        granted = _granted(path.absolute(), settings.file_version(path))
+        granted = _granted(path, settings.file_version(path))
     except _DeniedError as denied:
-        raise gateway_failure(api, -604101, hint=f"{path.absolute()}: {denied}; {_cure(api)}") from None
+        raise gateway_failure(api, -604101, hint=f"{path}: {denied}; {_cure(api)}") from None
     if api not in granted:
         wrong = next((name for name in granted if name == f"openapi.{api}" or near(name, [api])), None)
         listed = f'"{wrong}" is not the name' if wrong else "permissions.openapi does not list it"
-        raise gateway_failure(api, -604101, hint=f'{path.absolute()}: {listed}; write "{api}" there and deploy again')
+        raise gateway_failure(api, -604101, hint=f'{path}: {listed}; write "{api}" there and deploy again')
+    return path
 
 
 def _cure(api: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -34,7 +34,7 @@ _PLATFORM_MARKS = {
 }
 # Environment variables that name the folder of the deployed code: Lambda, SCF and CloudBase, FC.
 _CODE_FOLDERS = ("LAMBDA_TASK_ROOT", "USER_CODE_ROOT", "FC_FUNC_CODE_PATH")
-# Where CloudRun mounts its token; it pushes a new one every 10 minutes: WX/doc, "cloudcall" of CloudRun.
+# Where CloudRun mounts its token; a new one comes every 10 minutes. Source: WeChat's page "cloudcall" of CloudRun.
 _CLOUDRUN_TOKEN_FILE = "/.tencentcloudbase/wx/cloudbase_access_token"
 # The settings that a token can come from, in the order in which they count.
 _CREDENTIALS = ("access_token", "cloudbase_access_token", "cloudbase_access_token_file", "appid")
@@ -169,18 +169,26 @@ def load(arguments: Mapping[str, object] | None = None) -> Settings:
     """
     values = check(arguments or {})
     sources = dict.fromkeys(values, "argument")
+    for setting, value, source in surroundings():
+        if setting.name not in values:
+            values[setting.name] = parsed(setting, value, source)
+            sources[setting.name] = source
+    if not values.keys() & set(_CREDENTIALS[:3]) and Path(_CLOUDRUN_TOKEN_FILE).is_file():
+        values["cloudbase_access_token_file"] = _CLOUDRUN_TOKEN_FILE
+        sources["cloudbase_access_token_file"] = "CloudRun"
+    return Settings(**values, sources=sources)
+
+
+def surroundings() -> Iterator[tuple[dataclasses.Field[Any], str, str]]:
+    """What the environment and `.env` set: the setting, its text, and where it stands; of two the one that counts."""
     path = Path(".env").absolute()
     dotenv = _dotenv(path, file_version(path))
     for setting in table():
         name = setting.metadata["name"]
         for value, source in ((os.environ.get(name), "environment"), (dotenv.get(name), ".env")):
-            if value and setting.name not in values:
-                values[setting.name] = _parsed(setting, value, source)
-                sources[setting.name] = source
-    if not values.keys() & set(_CREDENTIALS[:3]) and Path(_CLOUDRUN_TOKEN_FILE).is_file():
-        values["cloudbase_access_token_file"] = _CLOUDRUN_TOKEN_FILE
-        sources["cloudbase_access_token_file"] = "CloudRun"
-    return Settings(**values, sources=sources)
+            if value:
+                yield setting, value, source
+                break
 
 
 def check(arguments: Mapping[str, object]) -> dict[str, Any]:
@@ -194,7 +202,7 @@ def check(arguments: Mapping[str, object]) -> dict[str, Any]:
             hint = f"did you mean {match}?" if match else f"the settings are {known}"
             raise CloudError(-401002, f"unknown setting {name!r}; {hint}", hint=hint)
         if value is not None and value != "":
-            values[fields[name].name] = _parsed(fields[name], value, "argument")
+            values[fields[name].name] = parsed(fields[name], value, "argument")
     return values
 
 
@@ -231,7 +239,8 @@ def file_version(path: Path) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
 
-def _parsed(setting: dataclasses.Field[Any], value: object, source: str) -> Any:
+def parsed(setting: dataclasses.Field[Any], value: object, source: str) -> Any:
+    """One value; raises `CloudError` -601002 that names it, unless it is secret, and what is allowed."""
     name, secret = setting.metadata["name"], setting.metadata["secret"]
     if isinstance(value, (list, tuple, set, frozenset)):
         value = ",".join(map(str, value))

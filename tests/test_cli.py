@@ -243,6 +243,49 @@ def test_an_event_that_is_not_json(run: Run) -> None:
     assert "- is not JSON: line 2, column 6" in done.stderr
 
 
+def test_check_of_a_good_set_up(run: Run, permitted: Path) -> None:
+    token = "t0ken-" + "x" * 100
+    done = run("check", WX_ACCESS_TOKEN=token, CLOUDFN_TIMEOUT="5")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{permitted / 'config.json'} grants img.aiCrop" in done.stdout
+    assert "WX_ACCESS_TOKEN                set, 106 characters (environment)" in done.stdout
+    assert "wechat answers" in done.stdout
+    assert "at most 5 s" in done.stdout
+    assert "warning" not in done.stdout
+    assert "t0ken-" not in done.stdout
+    local = run("check")
+    assert local.returncode == 0
+    assert "local answers" in local.stdout
+
+
+def test_check_of_a_broken_set_up(run: Run, permitted: Path) -> None:
+    (permitted / "config.json").write_text('{"permissions": {"openapi": ["img.aicrop"]}}')
+    (permitted / ".env").write_text("WX_APPID=app\nCLOUDFN_API_BASE=http://example.com\n")
+    done = run("check", CLOUDFN_TIMEUOT="5", AWS_LAMBDA_FUNCTION_NAME="f")
+    assert (done.returncode, done.stderr) == (3, "")
+    report = done.stdout
+    assert "WX_APPID                       app (.env)" in report
+    assert "did you mean CLOUDFN_TIMEOUT?" in report
+    assert '"img.aicrop" is not the name' in report
+    assert "set WX_APPSECRET too" in report
+    assert "CLOUDFN_API_BASE: got http://example.com" in report
+    assert "AWS Lambda" in report
+    assert "the platforms' default is 3 s" in report
+    assert report.count("problem ") == 3
+    (permitted / ".env").write_text("WX_APPID=app\nWX_APPSECRET=5ecret\n")
+    report = run("check").stdout
+    assert "copy it anew: wx and 16 digits" in report
+    assert "copy it anew: 32 digits" in report
+    assert "5ecret" not in report
+
+
+def test_check_tells_every_bad_value(run: Run) -> None:
+    done = run("check", CLOUDFN_TIMEOUT="soon", CLOUDFN_BACKEND="wehcat")
+    assert done.returncode == 3
+    assert "CLOUDFN_TIMEOUT: got 'soon' (environment), expected a number" in done.stdout
+    assert "CLOUDFN_BACKEND: got 'wehcat' (environment), expected one of auto, wechat, local" in done.stdout
+
+
 def test_explain(run: Run) -> None:
     for asked in ("-604101", "no_permission"):
         done = run("explain", asked)

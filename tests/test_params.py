@@ -54,7 +54,8 @@ def test_no_ratios_means_automatic(value: Any) -> None:
 def test_ratios_as_text_for_the_wire_and_as_numbers(value: Any, text: str, values: tuple[float, ...]) -> None:
     read_ratios = ratios(value)
     assert isinstance(read_ratios, Ratios)
-    assert (read_ratios.text, read_ratios.values) == (text, pytest.approx(values))
+    assert read_ratios.text == text
+    assert read_ratios.values == pytest.approx(values)
 
 
 @pytest.mark.parametrize(

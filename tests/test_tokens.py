@@ -19,9 +19,12 @@ import trustme
 
 import cloudfn as cloud
 from cloudfn import CloudError
+from cloudfn.apis import APIS
 from cloudfn.backends.tokens import Issued, Token, _kept_for
 from cloudfn.backends.wechat import WeChat
+from cloudfn.call import Trace
 from cloudfn.deadline import Deadline
+from cloudfn.params import read
 from cloudfn.settings import Settings
 from tests.wire import OK, RecordingServer, Request, http
 
@@ -76,6 +79,11 @@ class ScriptedWeChat(RecordingServer):
 
 
 def hang_up(connection: socket.socket) -> None:
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+def break_off(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 2")
     connection.shutdown(socket.SHUT_RDWR)
 
 
@@ -211,9 +219,23 @@ def test_a_cloudbase_token_and_its_file(settings: dict[str, Any], wechat: Script
 
 @pytest.mark.parametrize(
     ("life", "kept"),
-    [(7200, 6900), (345, 172.5), (600, 300), (599, 299.5), (900, 600), (10**9, 6900), (1, 0.5), (None, 30), ("7200", 30),
-     (0, 30), (-5, 30), (True, 30), ([], 30), (float("nan"), 30)],
-)  # fmt: skip
+    [
+        (7200, 6900),
+        (345, 172.5),
+        (600, 300),
+        (599, 299.5),
+        (900, 600),
+        (10**9, 6900),
+        (1, 0.5),
+        (None, 30),
+        ("7200", 30),
+        (0, 30),
+        (-5, 30),
+        (True, 30),
+        ([], 30),
+        (float("nan"), 30),
+    ],
+)
 def test_how_long_a_token_is_kept(life: Any, kept: float) -> None:
     assert _kept_for(life) == kept
 
@@ -249,9 +271,18 @@ def test_a_malformed_life_causes_no_storm(life: Any, settings: dict[str, Any], w
 @pytest.mark.parametrize(
     ("answer", "code", "words", "cure"),
     [
-        (http({"errcode": 40164, "errmsg": "invalid ip 118.190.42.90 ipv6 ::ffff:118.190.42.90, not in whitelist rid: 1-2"}),
-         40164, "invalid ip 118.190.42.90 ipv6", "add 118.190.42.90 to the IP whitelist"),
-        (http({"errcode": 40125, "errmsg": "invalid appsecret rid: 1-2-3"}), 40125, "invalid appsecret", "WX_APPSECRET"),
+        (
+            http({"errcode": 40164, "errmsg": "invalid ip 118.190.42.90 ipv6 ::ffff:118.190.42.90, not in whitelist"}),
+            40164,
+            "invalid ip 118.190.42.90 ipv6",
+            "add 118.190.42.90 to the IP whitelist",
+        ),
+        (
+            http({"errcode": 40125, "errmsg": "invalid appsecret rid: 1-2-3"}),
+            40125,
+            "invalid appsecret",
+            "WX_APPSECRET",
+        ),
         (http({"errcode": 40001, "errmsg": "invalid credential"}), 40001, "invalid credential", "WX_APPSECRET"),
         (http({"errcode": 40013, "errmsg": "invalid appid rid: 1-2-3"}), 40013, "invalid appid", "WX_APPID"),
         (http({"errcode": 45009, "errmsg": "reach max api daily quota limit"}), 45009, "quota", "quota"),
@@ -263,7 +294,7 @@ def test_a_malformed_life_causes_no_storm(life: Any, settings: dict[str, Any], w
         (http(b"<html>", status="502 Bad Gateway"), -601001, "HTTP 502", "proxy"),
         (http(b"<html>" + SECRET.encode()), -601001, "***", "proxy"),
     ],
-)  # fmt: skip
+)
 def test_a_token_that_is_not_issued(
     answer: bytes, code: int, words: str, cure: str, settings: dict[str, Any], wechat: ScriptedWeChat, caplog: Any
 ) -> None:
@@ -279,8 +310,13 @@ def test_a_token_that_is_not_issued(
 
 
 @pytest.mark.parametrize(
-    ("given", "cure"), [({"appsecret": ""}, "WX_APPSECRET"), ({"appid": ""}, "WX_APPID"), ({"appid": "", "appsecret": ""}, "WX_ACCESS_TOKEN")]
-)  # fmt: skip
+    ("given", "cure"),
+    [
+        ({"appsecret": ""}, "WX_APPSECRET"),
+        ({"appid": ""}, "WX_APPID"),
+        ({"appid": "", "appsecret": ""}, "WX_ACCESS_TOKEN"),
+    ],
+)
 def test_half_of_the_credentials(
     given: dict[str, str], cure: str, settings: dict[str, Any], wechat: ScriptedWeChat
 ) -> None:
@@ -303,10 +339,18 @@ def test_busy_is_tried_three_times(settings: dict[str, Any], wechat: ScriptedWeC
 
 @pytest.mark.parametrize(
     "fault",
-    [http({"errcode": 45009, "errmsg": "quota"}), http({"errcode": 45011, "errmsg": "minute"}), http(b"", status="412 X"),
-     http(b"<html>", status="502 Bad Gateway"), http(b"<html>", status="503 Busy"), http(b"<html>"), http(b'{"errcode"'),
-     http(OK)[:-9], hang_up],
-)  # fmt: skip
+    [
+        http({"errcode": 45009, "errmsg": "quota"}),
+        http({"errcode": 45011, "errmsg": "minute"}),
+        http(b"", status="412 X"),
+        http(b"<html>", status="502 Bad Gateway"),
+        http(b"<html>", status="503 Busy"),
+        http(b"<html>"),
+        http(b'{"errcode"'),
+        http(OK)[:-9],
+        hang_up,
+    ],
+)
 def test_what_wechat_may_have_run_is_not_repeated(fault: Any, settings: dict[str, Any], wechat: ScriptedWeChat) -> None:
     def broken(connection: socket.socket) -> None:
         connection.sendall(fault) if isinstance(fault, bytes) else fault(connection)
@@ -325,23 +369,21 @@ def test_a_kept_connection_that_closed_is_opened_again(settings: dict[str, Any],
     wechat.faults = [hang_up]
     assert call()["errCode"] == 0
     assert wechat.connections == 2
-    wechat.faults = [lambda connection: (connection.sendall(b"HTTP/1.1 2"), hang_up(connection))]
+    wechat.faults = [break_off]
     assert failed(call).errCode in (-601001, -601003)  # bytes of an answer came: WeChat may have run it
 
 
-def test_a_connection_that_is_refused_is_tried_again(settings: dict[str, Any], wechat: ScriptedWeChat) -> None:
+def test_a_connection_that_is_refused_is_tried_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     pauses: list[float] = []
-
-    def late(pause: float) -> None:
-        pauses.append(pause)
-
-    backend = WeChat(Settings(**{**settings, "api_base": f"http://127.0.0.1:{port}"}), sleep=late, jitter=lambda: 0.5)
-    instance = cloud.Cloud(settings, api_base=f"http://127.0.0.1:{port}")
-    instance._backend_for = lambda _: backend  # type: ignore[method-assign]
-    assert failed(lambda: instance.openapi.img.aiCrop(imgUrl=URL)).errCode == -601003
-    assert pauses == [0.2, 0.4]
+    backend = WeChat(
+        Settings(access_token="t", api_base=f"http://127.0.0.1:{port}"), sleep=pauses.append, jitter=lambda: 0.5
+    )
+    trace = Trace()
+    error = failed(lambda: backend(read(APIS["img.aiCrop"], {"imgUrl": URL}), trace))
+    assert (error.errCode, error.retryable) == (-601003, True)
+    assert (trace.attempts, pauses) == (3, [0.2, 0.4])
 
 
 @pytest.mark.parametrize(
@@ -364,8 +406,14 @@ def test_retry_after_is_honoured_within_the_deadline(
 
 
 @pytest.mark.parametrize(
-    "fault", [silence, drip(http(OK) * 20), drip(http(OK)[:60] + b"X: " + b"x" * 2000), drip(http(OK).replace(b"\r\n\r\n", b"\r\n\r\n" + b" " * 900))]
-)  # fmt: skip
+    "fault",
+    [
+        silence,
+        drip(http(OK) * 20),
+        drip(http(OK)[:60] + b"X: " + b"x" * 2000),
+        drip(http(OK).replace(b"\r\n\r\n", b"\r\n\r\n" + b" " * 900)),
+    ],
+)
 @pytest.mark.parametrize("where", ["token", "call"])
 def test_one_deadline_for_everything(fault: Any, where: str, settings: dict[str, Any], wechat: ScriptedWeChat) -> None:
     (wechat.token_faults if where == "token" else wechat.faults).append(fault)
@@ -439,8 +487,12 @@ def test_no_secret_in_the_log_and_one_record_a_call(
     (record,) = [record for record in caplog.records if hasattr(record, "attempts")]
     facts = vars(record)
     assert (facts["name"], facts["levelname"], facts["api"], facts["backend"], facts["code"]) == (
-        "cloudfn", "INFO", "img.aiCrop", "wechat", code,
-    )  # fmt: skip
+        "cloudfn",
+        "INFO",
+        "img.aiCrop",
+        "wechat",
+        code,
+    )
     assert facts["attempts"] == len(wechat.asked("/cv/img/aicrop"))
     assert 0 < facts["milliseconds"] < 5000
     assert record.getMessage().startswith(f"api=img.aiCrop backend=wechat code={code} attempts=")

@@ -18,24 +18,28 @@ _log = logging.getLogger("cloudfn")
 _RID = re.compile(r"\brid: ?([0-9a-f]+(?:-[0-9a-f]+)*)")
 
 
-def choose(chosen: Settings) -> Backend:
-    """The backend that the settings ask for.
+def name_of(chosen: Settings) -> str:
+    """The backend that the settings ask for, "wechat" or "local".
 
-    `auto` is WeChat where credentials are there, else the embedded engine, which the log says. On a serverless
-    platform without credentials it is WeChat too, so that the call fails with 41001: a deployed function must not
-    answer from the engine by accident.
+    `auto` is WeChat where credentials are there, else the embedded engine. On a serverless platform without
+    credentials it is WeChat too, so that the call fails with 41001: a deployed function must not answer from the
+    engine by accident.
     """
-    name = chosen.backend
-    if name == "auto":
-        name = "wechat" if chosen.has_credentials or settings.platform() else "local"
-        if name == "local":
-            _log.warning("no WeChat credentials are set, so the embedded engine answers; CLOUDFN_BACKEND=local says so")
-    if name == "wechat":
+    if chosen.backend != "auto":
+        return chosen.backend
+    return "wechat" if chosen.has_credentials or settings.platform() else "local"
+
+
+def choose(chosen: Settings) -> Backend:
+    """A backend for these settings; raises `CloudError` -601002 where they forbid it."""
+    if name_of(chosen) == "wechat":
         from cloudfn.backends.wechat import WeChat
 
         return WeChat(chosen)
     from cloudfn.backends.local import Local
 
+    if chosen.backend == "auto":
+        _log.warning("no WeChat credentials are set, so the embedded engine answers; CLOUDFN_BACKEND=local says so")
     return Local(chosen)
 
 

@@ -137,7 +137,7 @@ class WeChat:
             "appid": self._settings.appid,
             "secret": self._settings.appsecret,
         }
-        if self._settings.token_api == "token":  # noqa: S105 - the name of an API
+        if self._settings.token_api == "token":
             request = Request("GET", f"{self._base}/cgi-bin/token", fields)
         else:
             # Never force_refresh: it would make the token void that other processes hold.

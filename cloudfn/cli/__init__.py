@@ -11,11 +11,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cloudfn.cli import crop, explain, invoke
+from cloudfn.cli import check, crop, explain, invoke
 from cloudfn.cli.report import exit_code, report
 from cloudfn.errors import CloudError
 
-_COMMANDS = (crop, invoke, explain)
+_COMMANDS = (crop, invoke, check, explain)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,174 @@
+"""`cloudfn check`: what of the set-up would make a call fail, and the cure. It never calls WeChat."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import re
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from cloudfn import permissions, settings
+from cloudfn.apis import APIS
+from cloudfn.backends import choose, name_of
+from cloudfn.errors import CloudError
+from cloudfn.naming import near
+from cloudfn.settings import Settings
+
+OK, WARNING, PROBLEM = "ok", "warning", "problem"
+
+# Before this day no release of this package existed: a clock that shows less is wrong.
+_RELEASED = 1_767_225_600  # 2026-01-01 UTC
+_SHORTEST_TOKEN = 64  # WeChat's tokens have more than 100 characters; what is this short is no token
+
+
+class Finding(NamedTuple):
+    """One line of the report; only a `problem` makes a call fail."""
+
+    level: str
+    about: str
+    text: str
+    cure: str = ""
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser("check", help="what of the set-up would make a call fail, and the cure")
+    parser.set_defaults(run=run)
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    """Print every finding; 3 when a call would fail."""
+    findings = list(_findings())
+    for finding in findings:
+        print(f"{finding.level:<8} {finding.about:<30} {finding.text}")
+        if finding.cure:
+            print(f"{'':<8} {'':<30} cure: {finding.cure}")
+    return 3 if any(finding.level == PROBLEM for finding in findings) else 0
+
+
+def _findings() -> Iterator[Finding]:
+    try:
+        bad = list(_settings())
+    except CloudError as error:  # .env cannot be read
+        yield Finding(PROBLEM, ".env", error.errMsg)
+        return
+    yield from bad
+    yield from _misspelt()
+    yield Finding(OK, "platform", settings.platform() or "none of the serverless platforms is recognised")
+    if any(finding.level == PROBLEM for finding in bad):
+        return
+    chosen = settings.load()
+    for api in APIS:
+        yield _permission(api, chosen)
+    yield from _backend(chosen)
+    yield from _clock()
+    yield from _limits(chosen)
+
+
+def _settings() -> Iterator[Finding]:
+    """Every setting that is not a default, with its source; secrets masked."""
+    for setting, value, source in settings.surroundings():
+        name = setting.metadata["name"]
+        shown = f"set, {len(value)} characters" if setting.metadata["secret"] else value
+        try:
+            settings.parsed(setting, value, source)
+        except CloudError as error:
+            yield Finding(PROBLEM, name, error.errMsg, error.hint)
+        else:
+            yield Finding(OK, name, f"{shown} ({source})")
+
+
+def _misspelt() -> Iterator[Finding]:
+    known = [setting.metadata["name"] for setting in settings.table()]
+    for name in settings.environment():
+        if name.startswith("CLOUDFN_") and name not in known:
+            match = near(name, known)
+            yield Finding(WARNING, name, "no such setting", f"did you mean {match}?" if match else "remove it")
+
+
+def _permission(api: str, chosen: Settings) -> Finding:
+    try:
+        return Finding(OK, "config.json", f"{permissions.check(api, chosen.config)} grants {api}")
+    except CloudError as error:
+        found, _, cure = error.hint.rpartition("; ")
+        return Finding(PROBLEM, "config.json", found, cure)
+
+
+def _backend(chosen: Settings) -> Iterator[Finding]:
+    name = name_of(chosen)
+    yield Finding(OK, "backend", f"{name} answers")
+    if name == "local":
+        yield from _extras(PROBLEM)
+        return
+    try:
+        choose(chosen).close()
+    except CloudError as error:
+        yield Finding(PROBLEM, "CLOUDFN_API_BASE", error.errMsg, error.hint)
+    yield from _credentials(chosen)
+    yield from _extras(OK)
+
+
+def _credentials(chosen: Settings) -> Iterator[Finding]:
+    """What can be told of the credentials without asking WeChat: whether they are there, and their form."""
+    if chosen.uses_side_car:
+        yield Finding(OK, "credentials", "CloudRun's side-car adds the token")
+        return
+    source = next(iter(chosen.credentials()), None)
+    if source is None:
+        half = "WX_APPSECRET" if chosen.appid else "WX_APPID" if chosen.appsecret else ""
+        cure = f"set {half} too" if half else "set WX_APPID and WX_APPSECRET, or WX_ACCESS_TOKEN"
+        yield Finding(PROBLEM, "credentials", "none: a call would end with 41001", f"{cure}, or CLOUDFN_BACKEND=local")
+    elif source == "appid":
+        yield Finding(OK, "credentials", "an access token is fetched with WX_APPID and WX_APPSECRET")
+        if not re.fullmatch(r"wx[0-9a-f]{16}", chosen.appid):
+            yield Finding(WARNING, "WX_APPID", "has not the usual form", "copy it anew: wx and 16 digits 0-9 a-f")
+        if not re.fullmatch(r"[0-9a-f]{32}", chosen.appsecret):
+            yield Finding(WARNING, "WX_APPSECRET", "has not the usual form", "copy it anew: 32 digits 0-9 a-f")
+    elif source == "cloudbase_access_token_file":
+        yield Finding(OK, "credentials", f"the cloudbase token in {chosen.cloudbase_access_token_file}")
+    else:
+        token = getattr(chosen, source)
+        yield Finding(OK, "credentials", f"a token from outside ({source}), {len(token)} characters")
+        if len(token) < _SHORTEST_TOKEN or not re.fullmatch(r"[\w-]+", token, re.ASCII):
+            yield Finding(
+                WARNING, "token", "has not the usual form", "copy the whole token, nothing before or after it"
+            )
+
+
+def _extras(level_if_missing: str) -> Iterator[Finding]:
+    """The packages of the engine."""
+    for package in ("Pillow", "numpy"):
+        try:
+            yield Finding(OK, package, importlib.metadata.version(package))
+        except importlib.metadata.PackageNotFoundError:
+            cure = 'pip install "cloudfn-aicrop[local]"' if level_if_missing == PROBLEM else ""
+            yield Finding(level_if_missing, package, "not installed; the embedded engine needs it", cure)
+
+
+def _clock() -> Iterator[Finding]:
+    now = time.time()
+    shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    if now < _RELEASED:
+        yield Finding(PROBLEM, "clock", f"{shown} is in the past: TLS would fail", "set this machine's clock")
+    else:
+        yield Finding(OK, "clock", shown)
+
+
+def _limits(chosen: Settings) -> Iterator[Finding]:
+    text = f"one call takes at most {chosen.timeout:g} s"
+    if settings.platform():
+        # 3 s by default on SCF, CloudBase, FC and Lambda; the process cannot see what was set.
+        cure = "set the function's own time limit above CLOUDFN_TIMEOUT; the platforms' default is 3 s"
+        yield Finding(
+            WARNING if chosen.timeout >= 3 else OK, "CLOUDFN_TIMEOUT", text, cure if chosen.timeout >= 3 else ""
+        )
+    else:
+        yield Finding(OK, "limits", text)
+    yield Finding(
+        OK,
+        "limits",
+        f"wechat: pictures of less than 2 MB; local: {chosen.max_megapixels:g} megapixels, "
+        f"baseline JPEG {chosen.max_jpeg_megapixels:g}, from a URL {chosen.max_url_mib:g} MiB",
+    )
