@@ -93,9 +93,12 @@ def _unknown(api: Api, name: str, allowed: Sequence[str]) -> CloudError:
 
 def _describe(value: object) -> str:
     """What came, without showing what may be large or private."""
-    if value is None or isinstance(value, (bool, int, float)):
-        return repr(value)[:40]
     kind = type(value).__name__
+    if value is None or isinstance(value, (bool, int, float)):
+        try:
+            return repr(value)[:40]
+        except ValueError:  # Python refuses to write out a number of thousands of digits
+            return f"a very large {kind}"
     return f"a {kind} of length {len(value)}" if isinstance(value, Sized) else f"a {kind}"
 
 
@@ -237,7 +240,7 @@ def _ratios(api: Api, name: str, value: object) -> Ratios | None:
 def _ratio(api: Api, name: str, item: object) -> tuple[str, float]:
     """One aspect ratio as text for the wire and as a number: a decimal as it came, w:h as %.6g."""
     expected = 'finite decimals above 0 or w:h, joined by an ASCII comma, such as "1,2.35,16:9"'
-    text, number = str(item).strip(), math.nan
+    text, number = item.strip() if isinstance(item, str) else "", math.nan
     try:
         if not isinstance(item, str):
             number = float(item)  # type: ignore[arg-type]
@@ -251,7 +254,7 @@ def _ratio(api: Api, name: str, item: object) -> tuple[str, float]:
     except TypeError:
         raise _refusal(api, name, _describe(item), expected, wrong_type=True) from None
     if not (math.isfinite(number) and number > 0):
-        shown = f'"{text[:40]}"' if isinstance(item, str) else repr(item)[:40]
+        shown = f'"{text[:40]}"' if isinstance(item, str) else _describe(item)
         cure = next((cure for sign, cure in _RATIO_CURES.items() if sign in text), "") if isinstance(item, str) else ""
         raise _refusal(api, name, shown, expected + cure)
     return text, number

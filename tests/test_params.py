@@ -83,6 +83,7 @@ def test_ratios_as_text_for_the_wire_and_as_numbers(value: Any, text: str, value
         (0, -401002, ""),
         (-1.5, -401002, ""),
         (10**400, -401002, ""),
+        pytest.param(10**5000, -401002, "very large", id="thousands of digits"),
         ([1, 2, 3, 4, 5, 6], -401002, "at most"),
         ("1,2,3,4,5,6", -401002, "at most 5"),
         (["1,2.35"], -401002, "by itself"),
