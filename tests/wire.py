@@ -115,6 +115,7 @@ class RecordingServer:
         try:
             if self.tls:
                 connection = self.tls.wrap_socket(connection, server_side=True)
+                self._open.append(connection)
         except OSError:
             connection.close()
             return

@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 
 _WINDOW = 24  # pixels, of the cascade
 _LONG_SIDE = 128  # of the largest pyramid level: faces from 24 / 128 of the picture's long side are found
-_SHRINK = 1.15  # from one pyramid level to the next
+_SHRINK = 1.1  # from one pyramid level to the next
 _STEP = 2  # pixels between windows
 _PITCH = _LONG_SIDE + 1  # width of the mosaic of integral images
 _SKIN = 0.08  # least mean skin likelihood of a window that is looked at: spares half of them, and false faces
