@@ -148,7 +148,7 @@ def drip(connection: socket.socket) -> None:
         (http(b" " * 1_100_000 + b"{}"), -601001, "over 1 MB"),
         (http(b'{"errcode": 0, "resul'), -601001, 'response body is invalid json: {"errcode": 0, "resul'),
         (b"HTTP/1.1 302 Found\r\nLocation: https://example.com/\r\nContent-Length: 0\r\n\r\n", -601001, "HTTP 302"),
-        (cut_off, -601001, "cut off"),
+        (cut_off, -601001, "(HTTP 200), the answer is cut off"),
         (close, -601003, "network error"),
         (b"nonsense\r\n\r\n", -601001, "no HTTP"),
         (no_answer, -604102, "no answer within 0.5 seconds"),

@@ -73,6 +73,7 @@ class _OnTheWire:
     query: str
     body: bytes
     reused: bool = False
+    status: int | None = None
 
 
 _on_the_wire: ContextVar[_OnTheWire] = ContextVar("cloudfn_on_the_wire")
@@ -101,7 +102,7 @@ class Transport:
         token = _on_the_wire.set(wire)
         try:
             with deadline.enforced():
-                return self._exchange(request)
+                return self._exchange(request, wire)
         except TransportError:
             raise
         except (requests.RequestException, HTTPError, HTTPException, OSError) as error:
@@ -109,13 +110,13 @@ class Transport:
         finally:
             _on_the_wire.reset(token)
         # Raised out here so that only the innermost cause stays with it: those above it hold the request.
-        raise _failure(causes, silent=deadline.received == received, reused=wire.reused) from causes[-1]
+        raise _failure(causes, wire, silent=deadline.received == received) from causes[-1]
 
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
 
-    def _exchange(self, request: Request) -> Reply:
+    def _exchange(self, request: Request, wire: _OnTheWire) -> Reply:
         headers = {"Content-Length": str(len(request.body))} if request.method == "POST" else {}
         if request.content_type:
             headers["Content-Type"] = request.content_type
@@ -128,6 +129,7 @@ class Transport:
             proxies=self._proxies,
             verify=self._verify,
         ) as response:
+            wire.status = response.status_code
             body = _body(response)
             said = response.headers
             return Reply(response.status_code, said.get("Content-Type", ""), body, _seconds(said.get("Retry-After")))
@@ -162,19 +164,22 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _failure(causes: list[BaseException], *, silent: bool, reused: bool) -> TransportError:
-    """What the causes mean; `silent`: no byte of an answer came, `reused`: the connection had served before."""
+def _failure(causes: list[BaseException], wire: _OnTheWire, *, silent: bool) -> TransportError:
+    """What the causes mean; `silent`: no byte of an answer came."""
     root = causes[-1]
     about = f"{type(root).__name__}: {root}"[:200]
     if any(isinstance(cause, TimeoutError) for cause in causes):
         return TransportError(-604102, "timeout")
     if isinstance(root, (HTTPException, HTTPError)) and not isinstance(root, OSError):
-        return TransportError(-601001, f"wechat server internal error, the answer is cut off or no HTTP ({about})")
+        status = f" (HTTP {wire.status})" if wire.status else ""
+        return TransportError(
+            -601001, f"wechat server internal error{status}, the answer is cut off or no HTTP: {about}"
+        )
     # Behind a refused connection or an unknown name urllib3's NewConnectionError stands; a certificate that is not
     # trusted stays so however often one asks.
     unconnected = any(isinstance(cause, (NewConnectionError, ConnectTimeoutError)) for cause in causes)
     untrusted = any(isinstance(cause, SSLError) for cause in causes)
-    unsent = (unconnected or (reused and silent)) and not untrusted
+    unsent = (unconnected or (wire.reused and silent)) and not untrusted
     return TransportError(-601003, f"network error: {about}", unsent=unsent)
 
 
