@@ -14,9 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cloudfn.cloud import DYNAMIC_CURRENT_ENV, Cloud, get_wx_context, init, openapi
+    from cloudfn.cutting import cut
     from cloudfn.errors import CloudError
+    from cloudfn.handler import function
 
-__all__ = ["DYNAMIC_CURRENT_ENV", "Cloud", "CloudError", "get_wx_context", "init", "openapi"]
+__all__ = ["DYNAMIC_CURRENT_ENV", "Cloud", "CloudError", "cut", "function", "get_wx_context", "init", "openapi"]
+
+# Where the public names live that are not the cloud-call face's.
+_ROOMS = {"cut": "cloudfn.cutting", "CloudError": "cloudfn.errors", "function": "cloudfn.handler"}
 
 # A library says nothing unless the application asks for it.
 logging.getLogger("cloudfn").addHandler(logging.NullHandler())
@@ -27,7 +32,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=_module())
     from importlib import import_module
 
-    return getattr(import_module("cloudfn.errors" if name == "CloudError" else "cloudfn.cloud"), name)
+    return getattr(import_module(_ROOMS.get(name, "cloudfn.cloud")), name)
 
 
 def __dir__() -> list[str]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cloudfn.errors import CloudError
 from cloudfn.naming import rename, to_camel
+
+# So much of a body that is not JSON is shown in the error: enough to recognise a proxy's page.
+_SHOWN = 500
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,15 @@ class Ratios:
 class Call:
     """What the user asked for: the API's name (img.aiCrop) and its checked camelCase parameters.
 
-    `params` values are str, numbers, `Media` or `Ratios`; a parameter that was not given is not there.
+    `params` values are str, numbers, `Media` or `Ratios`; a parameter that was not given is not there. `seconds` is
+    what the platform has left for it, None where that is not known; `token` a cloudbase token that came with the very
+    request that is answered.
     """
 
     api: str
     params: Mapping[str, Any]
+    seconds: float | None = None
+    token: str = field(default="", repr=False)
 
 
 @dataclass
@@ -85,18 +93,21 @@ def parse(
     secrets out of the text that is shown: an error page may echo the address that was called.
     """
     try:
-        reply = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant)
+        # As in the SDK a byte that is no UTF-8 does not cost the code that stands beside it.
+        reply = json.loads(body.decode("utf-8-sig", "replace"), parse_constant=_no_constant)
         problem = "" if isinstance(reply, dict) else "is no JSON object"
     except (ValueError, RecursionError):
         problem = "is invalid json"
     if not problem and (status == 200 or errcode(api, reply)):
         return reply  # type: ignore[no-any-return]
     said = (
-        "" if status == 200 and "application/json" in content_type else f" (HTTP {status}, {content_type or 'no type'})"
+        ""
+        if status == 200 and "application/json" in content_type
+        else f" (HTTP {status}, {redact(content_type) or 'no type'})"
     )
     text = redact(body.decode("utf-8", "replace"))[:_SHOWN] or "(empty)"
     raise failure(
-        api, -601001, f"wechat server internal error{said}, response body {problem or 'has no errcode'}: {text}"
+        api, -601001, f"wechat server internal error{said}, response body {problem or 'names no failure'}: {text}"
     )
 
 
@@ -111,16 +122,11 @@ def normalise(api: str, reply: Mapping[str, Any], *, convert_case: bool = True) 
         raise failure(api, code, errmsg if isinstance(errmsg, str) else f"(no errmsg: {json.dumps(errmsg)})")
     result = {key: value for key, value in reply.items() if key not in ("errcode", "errmsg")}
     if convert_case:
-        result = rename(result, to_camel)
+        try:
+            result = rename(result, to_camel)
+        except RecursionError:
+            raise failure(api, -601001, "wechat server internal error, response body is nested too deep") from None
     return result | {"errMsg": f"openapi.{api}:ok", "errCode": 0}
-
-
-# So much of a body that is not JSON is shown in the error: enough to recognise a proxy's page.
-_SHOWN = 500
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def errcode(api: str, reply: Mapping[str, Any]) -> int:
@@ -128,9 +134,14 @@ def errcode(api: str, reply: Mapping[str, Any]) -> int:
     given = reply.get("errcode")
     if given is None or given == "":
         return 0
-    try:
-        if isinstance(given, (int, float, str)) and not isinstance(given, bool):
-            return int(given)
-    except (ValueError, OverflowError):
-        pass
+    if isinstance(given, int) and not isinstance(given, bool):
+        return given
+    if isinstance(given, float) and given.is_integer():
+        return int(given)
+    if isinstance(given, str) and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", given):
+        return int(given)
     raise failure(api, -601001, f"wechat server internal error, errcode is no number: {json.dumps(given)[:_SHOWN]}")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

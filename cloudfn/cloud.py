@@ -7,13 +7,14 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from cloudfn import apis, params, permissions, settings
+from cloudfn import apis, invocation, params, permissions, settings
 from cloudfn.apis import Api
 from cloudfn.backends import choose, log_hint, perform
-from cloudfn.call import Backend, Call, gateway_failure
+from cloudfn.call import Backend, Call, failure, gateway_failure
 from cloudfn.errors import CloudError
 from cloudfn.naming import near
 from cloudfn.settings import Settings
@@ -88,7 +89,8 @@ class Cloud:
                 raise gateway_failure(name, -604100, hint=f'there is no API "{name[:80]}"; {known}')
             chosen = settings.load(self._arguments)
             permissions.check(name, chosen.config)
-            return perform(read(api), self._backend_for(chosen), convert_case=convert_case)
+            call, backend = read(api), self._backend_for(chosen)
+            return perform(_of_this_invocation(call, chosen), backend, convert_case=convert_case)
         except CloudError as error:
             log_hint(error)
             raise
@@ -119,6 +121,21 @@ def _checked(options: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> 
     given = {name: value for name, value in {**(options or {}), **keywords}.items() if name not in _SDK_KEYWORDS}
     settings.check(given)
     return given
+
+
+def _of_this_invocation(call: Call, chosen: Settings) -> Call:
+    """The call with what the platform told: the time that is left, and the token of the request that is answered.
+
+    That token stands where the settings' cloudbase token stands: an argument and WX_ACCESS_TOKEN count before it.
+    """
+    known = invocation.current()
+    left = known.left() if known.left else None
+    if left is not None and left <= 0:
+        hint = "raise the function's own time limit, or do less before the cloud call"
+        raise failure(call.api, -604102, f"the platform has no time left for this call; {hint}", hint=hint)
+    first = next(iter(chosen.credentials()), "")
+    outranked = chosen.uses_side_car or first == "access_token" or chosen.sources.get(first) == "argument"
+    return replace(call, seconds=left, token="" if outranked else known.token)
 
 
 class OpenApi:
@@ -158,7 +175,7 @@ class OpenApi:
         return self._cloud.call(".".join(self._path), read, convert_case=self._convert_case)
 
     def _with_options(self, options: object) -> OpenApi:
-        if not isinstance(options, Mapping):
+        if not isinstance(options, Mapping) or not options:
             raise CloudError(-401003, "an options object is expected", hint='such as openapi({"convertCase": False})')
         if options.get("appid"):
             _log.warning("openapi({appid}) has no effect over HTTPS: the access token tells the account")
@@ -186,7 +203,11 @@ def get_wx_context() -> dict[str, str | int]:
 
     It needs no `init`. Empty when WX_CONTEXT_KEYS is unset or empty. The rules are wx-server-sdk 4.0.2's: the prefix
     WX_ is cut off, whole numbers become numbers, tokens are withheld, ENV (TCB_ENV or SCF_NAMESPACE) is set last.
+    On CloudRun it is what the headers of the request tell that `cloud.function` or the ready-made handler answers.
     """
+    caller = invocation.current().caller
+    if caller is not None:
+        return dict(caller)
     environment = settings.environment()
     context: dict[str, str | int] = {}
     if not environment.get("WX_CONTEXT_KEYS"):

@@ -44,6 +44,7 @@ class Deadline:
     """The moment `seconds` from now."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
         self._clock = clock
         self._end = clock() + seconds
         self.received = 0  # bytes of answers, so that a caller can tell silence from an answer that broke off

@@ -9,7 +9,6 @@ documented nowhere; its staff named standard ports, users found double-encoded a
 from __future__ import annotations
 
 import http.client
-import logging
 import re
 import socket
 import ssl
@@ -18,6 +17,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -111,10 +111,10 @@ def fetch(
     http and https on their standard ports, public addresses only. A host in `allow_hosts` (`name` or `name:port`, case
     ignored, an IPv6 address in its shortest spelling) may have any address and any port that the URL names. At most 3
     redirects, each checked as the URL itself; from https to http none, because what was asked for over https would
-    come from whoever sits on the way. Proxies, netrc and cookies play no part. `ca_bundle` is a file of certificates
-    to trust instead of certifi's; `resolve` is called as socket.getaddrinfo, once a hop.
+    come from whoever sits on the way. Proxies, netrc and cookies play no part. `ca_bundle` is a file or a
+    folder of certificates to trust instead of certifi's; `resolve` is called as socket.getaddrinfo, once a hop.
 
-    Raises CloudError 101000 and nothing else. Its hint, which the log gets as a WARNING too, tells why and the cure;
+    Raises CloudError 101000 and nothing else. Its hint, which the caller logs, tells why and the cure;
     it names the address that the host has, and of a URL only scheme, host and path: the rest may be secret.
     """
     deadline = Deadline(timeout)
@@ -142,7 +142,6 @@ def fetch(
     except (HTTPError, http.client.HTTPException, ValueError) as error:
         why = f"the answer broke off or is not HTTP ({type(error).__name__}); check the URL with curl"
     hint = f"{_shown(url)}{'' if here == url else f', redirected to {_shown(here)}'}: {why}"
-    logging.getLogger("cloudfn").warning("no picture from %s", hint)
     # Outside of the except blocks, so that no URL rides along in __context__.
     raise CloudError(101000, "invalid image url", hint=hint)
 
@@ -216,7 +215,9 @@ def _kind(address: IPv4Address | IPv6Address) -> str:
 
 @cache
 def _tls(ca_bundle: str | None) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=ca_bundle or certifi.where())
+    bundle = ca_bundle or certifi.where()
+    folder = Path(bundle).is_dir()
+    return ssl.create_default_context(cafile=None if folder else bundle, capath=bundle if folder else None)
 
 
 @contextmanager

@@ -85,6 +85,7 @@ def _refusal(api: Api, name: str, came: str, expected: str, *, wrong_type: bool 
 
 
 def _unknown(api: Api, name: str, allowed: Sequence[str]) -> CloudError:
+    name = name[:80]
     match = near(name.rpartition(".")[2], allowed)
     return _refusal(
         api, name, "a parameter that does not exist", f"`{match}`" if match else f"one of {', '.join(allowed)}"
@@ -127,8 +128,9 @@ def _shorthand(api: Api, name: str, value: object) -> object:
         path = value
         try:
             value = path.read_bytes()
-        except OSError as error:
-            raise _refusal(api, name, f"{path}: {error.strerror}", "the path of a file that can be read") from None
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise _refusal(api, name, f"{path}: {why}", "the path of a file that can be read") from None
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"contentType": media.sniff(media.decode(value)) or "application/octet-stream", "value": value}
     return value
@@ -186,8 +188,8 @@ def _url(api: Api, name: str, value: str) -> str:
     cure = _URL_CURES.get(scheme)
     if scheme not in ("http", "https"):
         raise _refusal(api, name, f'a URL that begins with "{value[:12]}"', f"{expected}{'; ' + cure if cure else ''}")
-    if not host:
-        raise _refusal(api, name, "a URL without a host", expected)
+    if not host or not host.strip(".") or set(host) & set(' "%<>\\^`{|}'):
+        raise _refusal(api, name, f'a URL with "{(host or "")[:40]}" for a host', expected)
     return value
 
 

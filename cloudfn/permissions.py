@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def check(api: str, config: str = "") -> Path:
     what the schema says, or without the API: refused. The hint says which file was read and what to do.
     """
     tried = [Path(config)] if config else [folder / "config.json" for folder in settings.code_folders()]
-    path = next((path.absolute() for path in tried if path.exists()), None)
+    path = next((path.absolute() for path in tried if os.path.exists(path)), None)  # noqa: PTH110 - Path.exists raises
     if path is None:
         places = ", ".join(dict.fromkeys(str(path.absolute()) for path in tried))
         raise gateway_failure(api, -604101, hint=f"no config.json was found (looked for {places}); {_cure(api)}")
@@ -49,7 +50,7 @@ def _cure(api: str) -> str:
 @lru_cache(maxsize=32)
 def _granted(path: Path, _version: tuple[int, int]) -> tuple[str, ...]:
     try:
-        config = json.loads(path.read_bytes())
+        config = json.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise _DeniedError(f"cannot be read ({error.strerror})") from None
     except json.JSONDecodeError as error:

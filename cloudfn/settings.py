@@ -10,13 +10,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from cloudfn.errors import CloudError
+from cloudfn.errors import CODES, CloudError
 from cloudfn.naming import near
 
 # Inside CloudRun this plain address leads to a side-car that adds the token: WX/doc, "open interface service".
@@ -40,6 +42,7 @@ _CLOUDRUN_TOKEN_FILE = "/.tencentcloudbase/wx/cloudbase_access_token"
 _CREDENTIALS = ("access_token", "cloudbase_access_token", "cloudbase_access_token_file", "appid")
 _function_folder: Path | None = None
 _NO_FILE = (0, 0)
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
 
 
 def _choice(*allowed: str) -> Callable[[str], str]:
@@ -53,10 +56,7 @@ def _choice(*allowed: str) -> Callable[[str], str]:
 
 def _number(above: float, most: float, unit: str) -> Callable[[str], float]:
     def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
+        value = float(text) if _DECIMAL.fullmatch(text) else math.nan
         if not above < value <= most:
             raise ValueError(f"a number of {unit} above {above:g} and at most {most:g}")
         return value
@@ -65,8 +65,26 @@ def _number(above: float, most: float, unit: str) -> Callable[[str], float]:
 
 
 def _existing(text: str) -> str:
-    if not Path(text).exists():
+    if not os.path.exists(text):  # noqa: PTH110 - Path.exists raises for a name that is too long
         raise ValueError("a file or folder that exists")
+    return text
+
+
+def _word(text: str) -> str:
+    """A credential: it travels in an address, where a line break inside it is always a slip."""
+    if not text.isprintable():
+        raise ValueError("text without line breaks and control characters")
+    return text
+
+
+def _proxy(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("http://host:port or http://user:password@host:port")
     return text
 
 
@@ -91,11 +109,13 @@ class Settings:
         _choice("auto", "wechat", "local"),
     )
     config: str = _setting("CLOUDFN_CONFIG", "", "path of config.json; otherwise it is looked for beside the function")
-    appid: str = _setting("WX_APPID", "", "the mini program's appid; with the secret, tokens are fetched as needed")
-    appsecret: str = _setting("WX_APPSECRET", "", "its app secret", secret=True)
-    access_token: str = _setting("WX_ACCESS_TOKEN", "", "an access token from outside", secret=True)
+    appid: str = _setting(
+        "WX_APPID", "", "the mini program's appid; with the secret, tokens are fetched as needed", _word
+    )
+    appsecret: str = _setting("WX_APPSECRET", "", "its app secret", _word, secret=True)
+    access_token: str = _setting("WX_ACCESS_TOKEN", "", "an access token from outside", _word, secret=True)
     cloudbase_access_token: str = _setting(
-        "WX_CLOUDBASE_ACCESS_TOKEN", "", "a cloudbase access token from outside", secret=True
+        "WX_CLOUDBASE_ACCESS_TOKEN", "", "a cloudbase access token from outside", _word, secret=True
     )
     cloudbase_access_token_file: str = _setting(
         "WX_CLOUDBASE_ACCESS_TOKEN_FILE", "", "a file with one, read for each call; CloudRun's own is found by itself"
@@ -119,7 +139,9 @@ class Settings:
         "hosts, joined by commas, that a picture's URL may name although their address is private",
         _hosts,
     )
-    proxy: str = _setting("CLOUDFN_PROXY", "", "proxy for WeChat's https address, as requests takes it", secret=True)
+    proxy: str = _setting(
+        "CLOUDFN_PROXY", "", "the proxy to WeChat, `http://host:port`; otherwise the environment's", _proxy, secret=True
+    )
     ca_bundle: str = _setting("CLOUDFN_CA_BUNDLE", "", "file or folder of trusted certificates", _existing)
     max_url_mib: float = _setting(
         "CLOUDFN_MAX_URL_MIB", 32.0, "the largest picture fetched from a URL, in MiB", _number(0, 1024, "MiB")
@@ -148,8 +170,14 @@ class Settings:
     @property
     def has_credentials(self) -> bool:
         """Whether WeChat is meant to be called: credentials are there, or CloudRun's side-car, which adds a token."""
-        given = (self.appid, self.appsecret, *map(self.__getattribute__, _CREDENTIALS))
-        return any(given) or self.uses_side_car
+        return any(getattr(self, name) for name in (*_CREDENTIALS, "appsecret")) or self.uses_side_car
+
+    @property
+    def missing_credential(self) -> str:
+        """What to do when there are no credentials."""
+        if self.appid or self.appsecret:
+            return f"set {'WX_APPSECRET' if self.appid else 'WX_APPID'} too"
+        return CODES[41001].cure
 
     @property
     def uses_side_car(self) -> bool:
@@ -181,14 +209,22 @@ def load(arguments: Mapping[str, object] | None = None) -> Settings:
 
 def surroundings() -> Iterator[tuple[dataclasses.Field[Any], str, str]]:
     """What the environment and `.env` set: the setting, its text, and where it stands; of two the one that counts."""
-    path = Path(".env").absolute()
-    dotenv = _dotenv(path, file_version(path))
     for setting in table():
-        name = setting.metadata["name"]
-        for value, source in ((os.environ.get(name), "environment"), (dotenv.get(name), ".env")):
+        for names, source in _sources():
+            value = names.get(setting.metadata["name"])
             if value:
                 yield setting, value, source
                 break
+
+
+def names_set() -> set[str]:
+    """Every name that the environment or `.env` sets, settings or not."""
+    return {name for names, _ in _sources() for name in names}
+
+
+def _sources() -> tuple[tuple[Mapping[str, str | None], str], ...]:
+    path = Path(".env").absolute()
+    return (os.environ, "environment"), (_dotenv(path, file_version(path)), ".env")
 
 
 def check(arguments: Mapping[str, object]) -> dict[str, Any]:
@@ -198,10 +234,12 @@ def check(arguments: Mapping[str, object]) -> dict[str, Any]:
     for name, value in arguments.items():
         if name not in fields:
             known = ", ".join(f.name for f in table())
-            match = near(name, fields)
+            match = near(str(name), fields)
             hint = f"did you mean {match}?" if match else f"the settings are {known}"
             raise CloudError(-401002, f"unknown setting {name!r}; {hint}", hint=hint)
         if value is not None and value != "":
+            if fields[name].name in values:
+                raise CloudError(-401002, f"the setting {fields[name].name} is given twice", hint="give it once")
             values[fields[name].name] = parsed(fields[name], value, "argument")
     return values
 
@@ -242,9 +280,11 @@ def file_version(path: Path) -> tuple[int, int]:
 def parsed(setting: dataclasses.Field[Any], value: object, source: str) -> Any:
     """One value; raises `CloudError` -601002 that names it, unless it is secret, and what is allowed."""
     name, secret = setting.metadata["name"], setting.metadata["secret"]
-    if isinstance(value, (list, tuple, set, frozenset)):
-        value = ",".join(map(str, value))
     try:
+        if isinstance(value, (list, tuple, set, frozenset)) and setting.metadata["parse"] is _hosts:
+            value = ",".join(map(str, value))
+        if isinstance(value, bool) or not isinstance(value, (str, int, float, os.PathLike)):
+            raise ValueError("text or a number")
         return setting.metadata["parse"](os.fspath(value) if isinstance(value, os.PathLike) else str(value).strip())
     except ValueError as error:
         came = "a value" if secret else repr(value)[:60]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cloudfn.errors import CODES
+from cloudfn.platforms import HOSTS
 from cloudfn.settings import table
 
 README = Path(__file__).parent.parent / "README.md"
@@ -31,7 +32,23 @@ def settings() -> str:
     return "\n".join(["| variable | keyword | meaning | default |", "|---|---|---|---|", *rows])
 
 
-TABLES = {"codes": codes, "settings": settings}
+def platforms() -> str:
+    """The table of platforms: what is entered there, and the limits that `invoke` and `package` hold."""
+
+    def mebibytes(*sizes: int | None) -> str:
+        return " / ".join("?" if size is None else f"{size / 1024 / 1024:g} MiB" for size in sizes)
+
+    rows = [
+        f"| {host.title} | `{host.name}` | `{Path(host.entry).stem}.{host.handler}` | {host.python} | "
+        f"{mebibytes(host.request_bytes, host.response_bytes)} | {host.seconds:g} s / {host.max_seconds:g} s | "
+        f"{mebibytes(host.zip_bytes, host.unzipped_bytes)} |"
+        for host in HOSTS.values()
+    ]
+    head = "| platform | `--platform` | handler | Python | event / answer | time: default / most | zipped / unzipped |"
+    return "\n".join([head, "|---|---|---|---|---|---|---|", *rows])
+
+
+TABLES = {"codes": codes, "settings": settings, "platforms": platforms}
 
 
 def render(text: str) -> str:

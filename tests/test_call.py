@@ -52,7 +52,7 @@ def test_a_code_is_always_an_int(errcode: object) -> None:
     assert isinstance(raised.value.errCode, int)
 
 
-@pytest.mark.parametrize("errcode", ["abc", True, [], {"a": 1}, float("inf")])
+@pytest.mark.parametrize("errcode", ["abc", True, [], {"a": 1}, float("inf"), 0.5, "1_0", "４０", "9" * 99])
 def test_a_code_that_is_no_number(errcode: object) -> None:
     with pytest.raises(CloudError, match="errcode is no number"):
         normalise("img.aiCrop", {"errcode": errcode})
@@ -72,6 +72,17 @@ def test_another_status_counts_only_with_a_failing_errcode() -> None:
     for body in (b"{}", b'{"errcode": 0}', b""):
         with pytest.raises(CloudError, match="HTTP 502"):
             parse("img.aiCrop", body, status=502)
+
+
+def test_a_byte_that_is_no_utf8_does_not_cost_the_code() -> None:
+    assert parse("img.aiCrop", b'{"errcode":40001,"errmsg":"\xff"}')["errcode"] == 40001
+
+
+def test_an_answer_that_is_nested_too_deep() -> None:
+    body = b'{"a_b":' * 900 + b"1" + b"}" * 900
+    with pytest.raises(CloudError) as raised:
+        normalise("img.aiCrop", parse("img.aiCrop", body))
+    assert raised.value.errCode == -601001
 
 
 def test_numbers_and_names_that_break_the_sdk() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cloudfn.errors import CODES
+from cloudfn.cli import main
+from cloudfn.cli.report import exit_code
+from cloudfn.errors import CODES, CloudError
 from tests.wire import RecordingServer, http
 
 FUNCTION = """
@@ -126,6 +130,21 @@ def test_crop_writes_the_cut_pictures_and_a_preview(run: Run, permitted: Path, p
         )  # the second box's frame, a line's width inside
 
 
+def test_crop_explains_and_takes_hints(run: Run, permitted: Path, photo: Any) -> None:
+    arguments = ("crop", photo("chelsea.jpg"), "--ratios", 1, "--json")
+    free = json.loads(run(*arguments, "--explain", "why.png").stdout)
+    with Image.open(permitted / "why.png") as drawn:
+        assert (drawn.format, drawn.size) == ("PNG", (451, 300))
+        assert len(drawn.convert("RGB").getcolors(1 << 20) or ()) > 200
+    assert free == json.loads(run(*arguments).stdout)
+    done = run(*arguments, "--focus", "0,0,60,60:2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["results"][0]["cropLeft"] == 0 < free["results"][0]["cropLeft"]
+    outside = run(*arguments, "--focus", "0,0,451,60")
+    assert (outside.returncode, outside.stdout) == (2, "")
+    assert "not inside the picture of 451x300 pixels" in outside.stderr
+
+
 def test_two_pictures_of_one_name_do_not_overwrite_each_other(run: Run, permitted: Path, photo: Any) -> None:
     other = permitted / "chelsea.jpg"
     other.write_bytes(photo("coffee.jpg").read_bytes())
@@ -166,6 +185,10 @@ def test_crop_tells_the_cure(run: Run, permitted: Path) -> None:
         ["crop", "a.jpg", "b.jpg", "--preview", "p.png"],
         ["crop", "a.jpg", "--preview", "p.txt"],
         ["crop", "a.jpg", "--ratios", "16/9"],
+        ["crop", "a.jpg", "b.jpg", "--explain", "e.png"],
+        ["crop", "a.jpg", "--explain", "e.txt"],
+        ["crop", "a.jpg", "--explain", "e.png", "--backend", "wechat"],
+        ["crop", "a.jpg", "--focus", "1,2,3"],
         ["crop", "a.jpg", "--backend", "x"],
         ["explain", "5"],
         ["invoke", "none.json"],
@@ -284,6 +307,71 @@ def test_check_tells_every_bad_value(run: Run) -> None:
     assert done.returncode == 3
     assert "CLOUDFN_TIMEOUT: got 'soon' (environment), expected a number" in done.stdout
     assert "CLOUDFN_BACKEND: got 'wehcat' (environment), expected one of auto, wechat, local" in done.stdout
+
+
+def test_check_of_what_a_call_would_trip_over(run: Run, permitted: Path) -> None:
+    (permitted / "no.pem").write_text("no certificate")
+    (permitted / ".env").write_text("WX_APP_SECRET=x\nWX_OPENID=o\n")
+    done = run(
+        "check",
+        WX_CLOUDBASE_ACCESS_TOKEN_FILE="none",
+        CLOUDFN_CA_BUNDLE="no.pem",
+        CLOUDFN_API_BASE="https://user:passw0rd@example.com",
+    )
+    assert done.returncode == 3
+    assert "none cannot be read" in done.stdout
+    assert "CLOUDFN_CA_BUNDLE              cannot be used" in done.stdout
+    assert "did you mean WX_APPSECRET?" in done.stdout
+    assert "WX_OPENID" not in done.stdout
+    assert "passw0rd" not in done.stdout
+
+
+def test_a_wrong_clock(monkeypatch: pytest.MonkeyPatch, permitted: Path, capsys: Any) -> None:
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    assert main(["check"]) == 3
+    assert "1970-01-01 00:00:00 UTC is in the past" in capsys.readouterr().out
+
+
+def test_one_of_two_failures_is_configuration() -> None:
+    configuration, call = CloudError(-604101, ""), CloudError(101002, "")
+    assert exit_code([configuration, configuration], of=2) == 3
+    assert exit_code([configuration, call], of=2) == 1
+    assert exit_code([configuration], of=2) == 4
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_interrupted(permitted: Path, server: RecordingServer) -> None:
+    server.answers = [lambda connection: connection.recv(1)]
+    environment = {**os.environ, "WX_ACCESS_TOKEN": "t", "CLOUDFN_API_BASE": server.url}
+    command = [sys.executable, "-m", "cloudfn", "crop", "https://example.com/a.jpg", "--backend", "wechat"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        while not server.requests:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=20)
+    assert (process.returncode, told) == (130, b"")
+
+
+def test_the_same_ratio_twice_makes_two_files(run: Run, permitted: Path, photo: Any) -> None:
+    assert run("crop", photo("chelsea.jpg"), "--ratios", "1,1", "--out", "cut").returncode == 0
+    assert sorted(path.name for path in (permitted / "cut").iterdir()) == ["chelsea-1-2.jpg", "chelsea-1.jpg"]
+
+
+def test_version_and_no_command(run: Run) -> None:
+    assert run("--version").stdout.strip()[0].isdigit()
+    done = run()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "explain" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "cloudfn", "explain", "-1"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_explain(run: Run) -> None:

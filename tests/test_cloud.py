@@ -66,7 +66,7 @@ def test_case_conversion_off(instance: Any, server: RecordingServer) -> None:
     assert instance.openapi({"convertCase": False})({"version": "v2"}).img.aiCrop({"imgUrl": URL}) == RESULT
 
 
-@pytest.mark.parametrize("options", [None, "x", 5, []])
+@pytest.mark.parametrize("options", [None, "x", 5, [], {}])
 def test_options_are_an_object(options: Any, instance: Any) -> None:
     assert refused(lambda: instance.openapi(options)).errMsg == "an options object is expected"
 
@@ -169,6 +169,13 @@ def test_recorded_contexts(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     context = cloud.get_wx_context()
     assert context == expected
     assert {key: type(value) for key, value in context.items()} == {key: type(value) for key, value in expected.items()}
+
+
+def test_contexts_beyond_the_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WX_CONTEXT_KEYS", "WX_ENV,WX_LONG")
+    monkeypatch.setenv("WX_ENV", "from-key")
+    monkeypatch.setenv("WX_LONG", "9" * 5000)
+    assert cloud.get_wx_context() == {"LONG": "9" * 5000}
 
 
 def test_importing_costs_next_to_nothing() -> None:

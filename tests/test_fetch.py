@@ -856,9 +856,7 @@ def test_secrets_stay_secret(url: str, shown: str, caplog: pytest.LogCaptureFixt
         hint = refusal(url, allow_hosts=())
     assert hint.startswith(shown)
     assert "SECRET" not in hint
-    assert [(r.name, r.levelname, r.getMessage()) for r in caplog.records] == [
-        ("cloudfn", "WARNING", f"no picture from {hint}")
-    ]
+    assert "SECRET" not in caplog.text
 
 
 def test_malformed_header_reveals_no_url(serve: Callable[..., Server], caplog: pytest.LogCaptureFixture) -> None:

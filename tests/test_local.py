@@ -116,7 +116,7 @@ def test_limits_are_settings(permitted: Path, photo: Any) -> None:
     assert "451x300" in raised.value.hint
 
 
-def test_a_pictures_url(permitted: Path, server: RecordingServer, photo: Any) -> None:
+def test_a_pictures_url(permitted: Path, server: RecordingServer, photo: Any, caplog: Any) -> None:
     data = photo("chelsea.jpg").read_bytes()
     server.answers = [http(data, content_type="image/jpeg")]
     url = f"{server.url}/a.jpg?sign=x"
@@ -124,6 +124,7 @@ def test_a_pictures_url(permitted: Path, server: RecordingServer, photo: Any) ->
         cloud.Cloud(backend="local").openapi.img.aiCrop(imgUrl=url)
     assert raised.value.to_dict() == {"errCode": 101000, "errMsg": "openapi.img.aiCrop:fail invalid image url"}
     assert "CLOUDFN_ALLOW_HOSTS" in raised.value.hint
+    assert caplog.text.count("CLOUDFN_ALLOW_HOSTS") == 1
     assert server.connections == 0
     allowed = cloud.Cloud(backend="local", allow_hosts="127.0.0.1")
     assert allowed.openapi.img.aiCrop(imgUrl=url, ratios=1) == allowed.openapi.img.aiCrop(img=data, ratios=1)

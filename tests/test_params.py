@@ -120,6 +120,9 @@ def test_urls_go_on_as_they_came(url: str) -> None:
         ("", "http"),
         ("http://", "host"),
         ("https:///a", "host"),
+        ("https://e com/", "host"),
+        ("https://.", "host"),
+        ("https://%", "host"),
         ("example.com/a.jpg", "http"),
         ("ftp://a", "http"),
         ("cloud://a.b/c", "getTempFileURL"),
@@ -191,6 +194,8 @@ def test_both_spellings_of_a_pictures_keys_the_camel_case_one_wins() -> None:
     img = {"content_type": "image/gif", "contentType": "image/png", "value": b"1", "file_name": "a.gif"}
     assert read(API, {"img": img}).params["img"] == Media("image/png", b"1", "a.gif")
     assert read(API, {"img": img}, convert_case=False).params["img"] == Media("image/png", b"1", "a.gif")
+    empty = {"contentType": "", "content_type": "image/gif", "value": b"1"}
+    assert read(API, {"img": empty}).params["img"].content_type == "image/gif"
 
 
 def test_an_unknown_media_type_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
@@ -207,6 +212,7 @@ def test_shorthands_for_python_callers(photo: Any) -> None:
     missing = refused({"img": path.with_name("none.jpg")})
     assert missing.errCode == -401002
     assert "none.jpg: No such file" in missing.errMsg
+    assert refused({"img": Path("a\0b")}).errCode == -401002
 
 
 def test_both_spellings_of_a_name_the_camel_case_one_wins() -> None:

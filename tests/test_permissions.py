@@ -84,6 +84,9 @@ def test_two_timers_are_one_too_many(folder: Path) -> None:
     permissions.check("img.aiCrop")
     (folder / "config.json").write_text(f'{GRANT[:-1]}, "triggers": [{timer}, {timer}]}}')
     assert "triggers must be a list of at most one timer" in hint()
+    broken = timer.replace('"a"', '"a\\n"')
+    (folder / "config.json").write_text(f'{GRANT[:-1]}, "triggers": [{broken}]}}')
+    assert "begins with a letter" in hint()
 
 
 def test_missing(folder: Path) -> None:
@@ -97,6 +100,9 @@ def test_unreadable(folder: Path) -> None:
     assert "cannot be read" in hint()
     (folder / "bytes.json").write_bytes(b"\xff\xff")
     assert "is not JSON in UTF-8" in hint("bytes.json")
+    (folder / "wide.json").write_text(GRANT, encoding="utf-16")
+    assert "is not JSON in UTF-8" in hint("wide.json")
+    assert "no config.json was found" in hint("a/" * 3000)
 
 
 def test_an_edited_file_is_read_again(folder: Path) -> None:

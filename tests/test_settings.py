@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,33 @@ def test_an_unknown_keyword(folder: Path) -> None:
     with pytest.raises(CloudError, match="did you mean timeout") as raised:
         settings.load({"timeuot": 5})
     assert raised.value.errCode == -401002
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"access_token": b"abc"},
+        {"access_token": ["a"]},
+        {"access_token": "a\nb"},
+        {"timeout": True},
+        {"timeout": "1_0"},
+        {"timeout": "１０"},
+        {"config": object()},
+        {"ca_bundle": "a" * 5000},
+        {"ca_bundle": "none.pem"},
+    ],
+)
+def test_values_of_a_wrong_kind(arguments: dict[str, Any]) -> None:
+    with pytest.raises(CloudError) as raised:
+        settings.load(arguments)
+    assert raised.value.errCode == -601002
+
+
+def test_a_setting_is_given_once() -> None:
+    for arguments in ({"timeout": 5, "cloudfn_timeout": 7}, {5: 1}):
+        with pytest.raises(CloudError) as raised:
+            settings.load(arguments)  # type: ignore[arg-type]
+        assert raised.value.errCode == -401002
 
 
 def test_hosts_and_words_are_parsed(monkeypatch: pytest.MonkeyPatch) -> None:

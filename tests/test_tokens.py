@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -370,20 +371,22 @@ def test_a_kept_connection_that_closed_is_opened_again(settings: dict[str, Any],
     assert call()["errCode"] == 0
     assert wechat.connections == 2
     wechat.faults = [break_off]
-    assert failed(call).errCode in (-601001, -601003)  # bytes of an answer came: WeChat may have run it
+    before = len(wechat.requests)
+    assert failed(call).errCode in (-601001, -601003)
+    assert len(wechat.requests) == before + 1  # bytes of an answer came: WeChat may have run it
 
 
 def test_a_connection_that_is_refused_is_tried_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     pauses: list[float] = []
-    backend = WeChat(
-        Settings(access_token="t", api_base=f"http://127.0.0.1:{port}"), sleep=pauses.append, jitter=lambda: 0.5
-    )
-    trace = Trace()
-    error = failed(lambda: backend(read(APIS["img.aiCrop"], {"imgUrl": URL}), trace))
-    assert (error.errCode, error.retryable) == (-601003, True)
-    assert (trace.attempts, pauses) == (3, [0.2, 0.4])
+    settings = Settings(access_token="t", api_base=f"http://127.0.0.1:{port}")
+    for jitter in (0.0, 0.5, 1.0):
+        backend = WeChat(settings, sleep=pauses.append, jitter=partial(float, jitter))
+        trace = Trace()
+        error = failed(partial(backend, read(APIS["img.aiCrop"], {"imgUrl": URL}), trace))
+        assert (error.errCode, error.retryable, trace.attempts) == (-601003, True, 3)
+    assert pauses == pytest.approx([0.1, 0.2, 0.2, 0.4, 0.3, 0.6])
 
 
 @pytest.mark.parametrize(
@@ -438,7 +441,8 @@ def test_tls(settings: dict[str, Any], tmp_path: Path) -> None:
         untrusted = failed(crop(settings, api_base=base))
         assert untrusted.errCode == -601003
         assert "CERTIFICATE_VERIFY_FAILED" in untrusted.errMsg
-        assert server.requests == []
+        assert untrusted.retryable is False
+        assert (server.requests, server.connections) == ([], 1)
         assert crop(settings, api_base=base, ca_bundle=tmp_path / "ca.pem")()["errCode"] == 0
         wrong_name = failed(
             crop(settings, api_base=base.replace("localhost", "127.0.0.1"), ca_bundle=tmp_path / "ca.pem")
@@ -538,3 +542,213 @@ def test_nothing_is_left_behind(settings: dict[str, Any], wechat: ScriptedWeChat
 
 def _open(known: int) -> int:
     return len(list(Path("/proc/self/fd").iterdir())) if known else 0
+
+
+def test_a_handshake_that_closes_is_tried_again(settings: dict[str, Any], server: RecordingServer) -> None:
+    """Nothing of the request was sent, so WeChat cannot have run it."""
+    server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # without a certificate every handshake fails
+    error = failed(crop(settings, access_token="t", api_base=server.url.replace("http", "https")))
+    assert error.errCode == -601003
+    assert server.connections == 3
+
+
+def test_attempts_and_renewal_together(settings: dict[str, Any], wechat: ScriptedWeChat) -> None:
+    refusal = http({"errcode": 40001, "errmsg": "invalid credential"})
+    wechat.faults = [BUSY, BUSY, refusal]
+    assert crop(settings)()["errCode"] == 0
+    assert len(wechat.asked("/cv/img/aicrop")) == 4
+    wechat.requests.clear()
+    wechat.faults = [refusal, BUSY, BUSY, BUSY]
+    assert failed(crop(settings)).errCode == -1
+    assert len(wechat.asked("/cv/img/aicrop")) == 3
+
+
+def test_a_waiting_thread_keeps_its_own_time(settings: dict[str, Any], wechat: ScriptedWeChat) -> None:
+    """One thread asks for the token and waits long; another, with less time, does not wait as long as that."""
+    tokens = Issued(lambda _api, deadline: time.sleep(1.5) or {"access_token": "t"})  # type: ignore[func-returns-value]
+    owner = threading.Thread(target=tokens.get, args=("img.aiCrop", Deadline(5)))
+    owner.start()
+    time.sleep(0.1)
+    start = time.monotonic()
+    with pytest.raises(TimeoutError):
+        tokens.get("img.aiCrop", Deadline(0.3))
+    assert time.monotonic() - start < 1
+    owner.join()
+
+
+@pytest.mark.parametrize("end", [CloudError(-604102, "no answer"), KeyboardInterrupt(), TimeoutError()])
+def test_a_thread_that_gives_up_does_not_take_the_others_along(end: BaseException) -> None:
+    answers: list[Any] = [end, {"access_token": "t"}]
+
+    def ask(_api: str, _deadline: Deadline) -> dict[str, Any]:
+        answer = answers.pop(0)
+        time.sleep(0.3)
+        if isinstance(answer, BaseException):
+            raise answer
+        found: dict[str, Any] = answer
+        return found
+
+    tokens = Issued(ask)
+    failures: list[BaseException] = []
+
+    def owner() -> None:
+        try:
+            tokens.get("img.aiCrop", Deadline(5))
+        except BaseException as error:  # noqa: BLE001 - an interrupt is one of the cases
+            failures.append(error)
+
+    first = threading.Thread(target=owner)
+    first.start()
+    time.sleep(0.1)
+    assert tokens.get("img.aiCrop", Deadline(5)).value == "t"
+    first.join()
+    assert failures == [end]
+
+
+def test_a_server_that_never_reads(settings: dict[str, Any]) -> None:
+    """The deadline holds for what is sent, too."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        base = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        instance = cloud.Cloud(settings, access_token="t", api_base=base, timeout=0.7)
+        start = time.monotonic()
+        picture = {"contentType": "image/jpeg", "value": bytes(2_000_000)}
+        assert failed(lambda: instance.openapi.img.aiCrop(img=picture)).errCode == -604102
+        assert time.monotonic() - start < 3
+
+
+def test_cookies_are_not_sent_back(settings: dict[str, Any], wechat: ScriptedWeChat) -> None:
+    wechat.faults = [http(OK).replace(b"\r\n", b"\r\nSet-Cookie: a=b; Path=/\r\n", 1)]
+    call = crop(settings)
+    call()
+    call()
+    assert not [request for request in wechat.requests if "cookie" in request.headers]
+
+
+def test_the_call_after_an_answer_that_is_too_long(settings: dict[str, Any], wechat: ScriptedWeChat) -> None:
+    wechat.faults = [http(b" " * 3_000_000)]
+    call = crop(settings)
+    assert "over 1 MB" in failed(call).errMsg
+    assert call()["errCode"] == 0
+
+
+def test_through_a_proxy(settings: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A real CONNECT tunnel: the proxy sees the host's name, and neither token nor picture."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    wechat = ScriptedWeChat()
+    wechat.tls = context
+
+    def tunnel(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", wechat.port)) as upstream:
+            back = threading.Thread(target=_pipe, args=(upstream, connection))
+            back.start()
+            _pipe(connection, upstream)
+            back.join()
+
+    host = f"localhost:{wechat.port}"
+    with wechat, RecordingServer(tunnel) as proxy, caplog.at_level(logging.DEBUG):
+        base = f"https://{host}"
+        instance = cloud.Cloud(settings, api_base=base, proxy=proxy.url, ca_bundle=tmp_path / "ca.pem")
+        assert instance.openapi.img.aiCrop(imgUrl=URL)["errCode"] == 0
+        wechat.faults = [silence]
+        start = time.monotonic()
+        short = cloud.Cloud(settings, api_base=base, proxy=proxy.url, ca_bundle=tmp_path / "ca.pem", timeout=0.7)
+        assert failed(lambda: short.openapi.img.aiCrop(imgUrl=URL)).errCode == -604102
+        assert time.monotonic() - start < 3
+        instance.close()
+        short.close()
+    assert {request.target for request in proxy.requests} == {host}
+    assert_no_secret(None, caplog.text, *(request.raw.decode("latin-1") for request in proxy.requests))
+
+
+def _pipe(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        return
+
+
+ECHO = "t0ken-0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"Y" * 140 + ECHO.encode() + b"\r\n\r\n",
+        b"Y" * 290 + ECHO.encode() + b"\r\n\r\n",
+        http({"errcode": f"bad {ECHO}"}),
+        http({"errcode": 40001, "errmsg": {"x": ECHO}}),
+        http({"errcode": 40001, "errmsg": f"access_token={ECHO}"}),
+        http(b"<p>", content_type=f"text/html; u={ECHO}"),
+        http(f"<p>{'x' * 490}{ECHO}".encode()),
+        http(f"<a href='/cv?access_token={ECHO}&img_url=https%3A%2F%2Fexample.com%2Fa.jpg%3Fsign%3D5igned'>".encode()),
+        http(b"<p>https://example.com/a.jpg?sign=5igned"),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + ECHO.encode() + b"\r\n",
+    ],
+)
+def test_an_answer_that_echoes_what_was_sent(
+    answer: bytes, settings: dict[str, Any], server: RecordingServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answers = [lambda connection: connection.sendall(answer)]
+    with caplog.at_level(logging.DEBUG):
+        error = failed(crop(settings, access_token=ECHO, api_base=server.url))
+    assert_no_secret(error, caplog.text)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(b'{"access_token":"' + ECHO.encode() + b'","expires_in":72'),
+        http({"access_token": ECHO, "expires_in": 7200}, status="500 X"),
+        http({"errcode": 40125, "errmsg": {"x": SECRET}}),
+        http(b"<p>secret=" + SECRET.encode()),
+    ],
+)
+def test_a_token_that_is_just_being_issued(
+    answer: bytes, settings: dict[str, Any], wechat: ScriptedWeChat, caplog: pytest.LogCaptureFixture
+) -> None:
+    wechat.token_faults = [answer]
+    with caplog.at_level(logging.DEBUG):
+        error = failed(crop(settings))
+    assert_no_secret(error, caplog.text)
+    assert ECHO not in repr(Token("access_token", ECHO))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}",
+    ],
+)
+def test_broken_framing_is_no_network_error(answer: bytes, settings: dict[str, Any], server: RecordingServer) -> None:
+    server.answers = [lambda connection: connection.sendall(answer)]
+    error = failed(crop(settings, access_token=ECHO, api_base=server.url))
+    assert error.errCode == -601001
+    assert "HTTP 200" in error.errMsg
+
+
+@pytest.mark.parametrize("base", ["https://a..b", f"https://{'a' * 64}.b", "https://e .com", "https://a%b"])
+def test_addresses_that_are_none(base: str, settings: dict[str, Any]) -> None:
+    assert failed(crop(settings, access_token=ECHO, api_base=base)).errCode == -601002
+
+
+@pytest.mark.parametrize("proxy", ["nonsense", "http://user:passw0rd@", "ftp://x", "http://host:port", "socks5://h:1"])
+def test_proxies_that_are_none(proxy: str) -> None:
+    error = failed(lambda: cloud.Cloud(proxy=proxy))
+    assert error.errCode == -601002
+    assert "CLOUDFN_PROXY: got a value (argument), expected http://host:port" in error.errMsg
+
+
+def test_an_environments_proxy_that_is_none_of_http(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
+    error = failed(crop(settings, access_token=ECHO, api_base="https://wechat.invalid"))
+    assert error.errCode == -601002
+    assert "CLOUDFN_PROXY" in error.errMsg

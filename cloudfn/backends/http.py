@@ -7,10 +7,11 @@ a failure only the innermost cause goes on, which never saw either.
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
@@ -20,13 +21,19 @@ from urllib.parse import quote
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    DecodeError,
+    HTTPError,
+    NewConnectionError,
+    ProtocolError,
+)
 
 from cloudfn import deadline as deadlines
 from cloudfn.deadline import Deadline
 
 _MAX_REPLY = 1024 * 1024
-_POOL_SIZE = 64  # connections kept; urllib3 warns about every further one that it throws away
+_POOL_SIZE = 1000  # connections kept at most; urllib3 warns about every further one that it throws away
 
 
 @dataclass(frozen=True)
@@ -56,22 +63,25 @@ class Reply:
 class TransportError(Exception):
     """An exchange without an answer.
 
-    `code` is the errCode for it; `unsent` says that the server cannot have run the request, so that it may be repeated.
+    `code` is the errCode for it; `unsent` says that the server cannot have run the request, so that it may be
+    repeated; `retryable` is None where the code's own answer holds.
     """
 
-    def __init__(self, code: int, text: str, *, unsent: bool = False) -> None:
+    def __init__(self, code: int, text: str, *, unsent: bool = False, retryable: bool | None = None) -> None:
         super().__init__(code, text)
         self.code = code
         self.text = text
         self.unsent = unsent
+        self.retryable = retryable
 
 
 @dataclass
 class _OnTheWire:
     """What the connection adds below the logs, and what it tells of the exchange."""
 
-    query: str
-    body: bytes
+    query: str = field(repr=False)
+    body: bytes = field(repr=False)
+    begun: bool = False
     reused: bool = False
     status: int | None = None
 
@@ -103,8 +113,6 @@ class Transport:
         try:
             with deadline.enforced():
                 return self._exchange(request, wire)
-        except TransportError:
-            raise
         except (requests.RequestException, HTTPError, HTTPException, OSError) as error:
             causes = list(_causes(error))
         finally:
@@ -167,10 +175,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _failure(causes: list[BaseException], wire: _OnTheWire, *, silent: bool) -> TransportError:
     """What the causes mean; `silent`: no byte of an answer came."""
     root = causes[-1]
-    about = f"{type(root).__name__}: {root}"[:200]
+    about = f"{type(root).__name__}: {root}"
     if any(isinstance(cause, TimeoutError) for cause in causes):
         return TransportError(-604102, "timeout")
-    if isinstance(root, (HTTPException, HTTPError)) and not isinstance(root, OSError):
+    spoken = any(isinstance(cause, (HTTPException, ProtocolError, DecodeError)) for cause in causes)
+    # requests' own exceptions are OSErrors too.
+    if spoken and (isinstance(root, requests.RequestException) or not isinstance(root, OSError)):
         status = f" (HTTP {wire.status})" if wire.status else ""
         return TransportError(
             -601001, f"wechat server internal error{status}, the answer is cut off or no HTTP: {about}"
@@ -178,9 +188,9 @@ def _failure(causes: list[BaseException], wire: _OnTheWire, *, silent: bool) -> 
     # Behind a refused connection or an unknown name urllib3's NewConnectionError stands; a certificate that is not
     # trusted stays so however often one asks.
     unconnected = any(isinstance(cause, (NewConnectionError, ConnectTimeoutError)) for cause in causes)
-    untrusted = any(isinstance(cause, SSLError) for cause in causes)
-    unsent = (unconnected or (wire.reused and silent)) and not untrusted
-    return TransportError(-601003, f"network error: {about}", unsent=unsent)
+    untrusted = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes)
+    unsent = (unconnected or not wire.begun or (wire.reused and silent)) and not untrusted
+    return TransportError(-601003, f"network error: {about}", unsent=unsent, retryable=False if untrusted else None)
 
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -199,6 +209,7 @@ class _BelowTheLogs:
 
     def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
         wire = _on_the_wire.get()
+        wire.begun = True
         wire.reused = self.sock is not None and self._served  # type: ignore[attr-defined]
         super().putrequest(method, url + wire.query, *args, **options)  # type: ignore[misc]
 
@@ -238,6 +249,10 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        if not proxy.lower().startswith(("http://", "https://")):
+            raise TransportError(
+                -601002, "the proxy of this environment is none of http; set CLOUDFN_PROXY to one that is"
+            )
         manager = super().proxy_manager_for(proxy, **options)
         manager.pool_classes_by_scheme = _POOLS
         return manager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 from cloudfn.call import Call, Trace, failure
@@ -40,7 +42,7 @@ class Local:
 def _ai_crop(call: Call, settings: Settings, trace: Trace) -> dict[str, Any]:
     from cloudfn import crop
 
-    picture = call.params["img"].value if "img" in call.params else fetched(call.params["imgUrl"], settings)
+    picture = call.params["img"].value if "img" in call.params else _fetched(call, settings)
     trace.bytes = len(picture)
     ratios = call.params["ratios"].values if "ratios" in call.params else ()
     found = crop.find(
@@ -64,6 +66,11 @@ def _ai_crop(call: Call, settings: Settings, trace: Trace) -> dict[str, Any]:
         ],
         "img_size": {"w": found.size.width, "h": found.size.height},
     }
+
+
+def _fetched(call: Call, settings: Settings) -> bytes:
+    seconds = min(settings.timeout, call.seconds or math.inf)
+    return fetched(call.params["imgUrl"], replace(settings, timeout=seconds))
 
 
 def fetched(url: str, settings: Settings) -> bytes:

@@ -8,15 +8,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from cloudfn.call import failure
 from cloudfn.deadline import Deadline
 from cloudfn.errors import CloudError
 from cloudfn.settings import Settings
-
-TIMEOUT = "no answer in time"
 
 # WeChat's words for: this token is not good (any more).
 REFUSED = frozenset({40001, 40014, 42001})
@@ -27,18 +26,19 @@ _LONGEST = 7200  # no WeChat token lives longer
 _UNKNOWN_LIFE = 60  # of a token whose life is not told: short, but no storm of requests
 
 
-class Token(NamedTuple):
-    """A query parameter's name and value."""
+@dataclass(frozen=True)
+class Token:
+    """A query parameter's name and value; the latter is secret."""
 
     parameter: str
-    value: str
+    value: str = field(repr=False)
 
 
 class TokenSource(Protocol):
     """Where tokens come from."""
 
     def get(self, api: str, deadline: Deadline) -> Token | None:
-        """A token to call with, None where none is sent; raises `CloudError`."""
+        """A token to call with, None where none is sent; raises `CloudError`, and TimeoutError at the deadline."""
 
     def renew(self, refused: Token) -> bool:
         """Told that WeChat refused this token; whether `get` may give another one now."""
@@ -87,6 +87,10 @@ class TokenFile:
         return Token("cloudbase_access_token", value)
 
 
+class _AbandonedError(Exception):
+    """The thread that asked for a token gave up for a reason of its own."""
+
+
 class Issued:
     """Tokens that WeChat issues for an appid and its secret, kept in memory until shortly before they end.
 
@@ -116,11 +120,12 @@ class Issued:
                 return self._fetch(pending, api, deadline)
             try:
                 return pending.result(deadline.remaining())
-            except (TimeoutError, FutureTimeout):
-                raise failure(api, -604102, TIMEOUT) from None
+            except FutureTimeout:  # which is TimeoutError itself only from Python 3.11 on
+                raise TimeoutError from None
+            except _AbandonedError:
+                continue
             except CloudError as error:
-                if error.errCode != -604102:  # the time that was over was another call's, not ours
-                    raise copy.copy(error) from None
+                raise copy.copy(error) from error.__cause__
 
     def renew(self, refused: Token) -> bool:
         with self._lock:
@@ -136,7 +141,9 @@ class Issued:
         except BaseException as error:
             with self._lock:
                 self._pending = None
-            pending.set_exception(error)
+            # What WeChat said holds for everyone; that this call's time was over, or that it was interrupted, does not.
+            shared = isinstance(error, CloudError) and error.errCode != -604102
+            pending.set_exception(error if shared else _AbandonedError())
             raise
         with self._lock:
             self._kept, self._pending = (token, until), None
@@ -176,9 +183,4 @@ def source(settings: Settings, ask: Callable[[str, Deadline], dict[str, Any]]) -
         return TokenFile(Path(settings.cloudbase_access_token_file))
     if name:
         return Issued(ask)
-    if settings.appid or settings.appsecret:
-        missing = "WX_APPSECRET" if settings.appid else "WX_APPID"
-        cure = f"set {missing} too"
-    else:
-        cure = "set WX_APPID and WX_APPSECRET, or WX_ACCESS_TOKEN; CLOUDFN_BACKEND=local needs none of them"
-    return Missing(cure)
+    return Missing(settings.missing_credential)

@@ -10,11 +10,14 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+import math
 import random
 import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
+from html import escape
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -37,6 +40,13 @@ _WARN_PICTURE = 2_000_000
 _MAX_ATTEMPTS = 3
 _BACK_OFF = 0.2  # seconds before the first repetition, doubled each time, give or take half
 _BUSY = -1
+_SHOWN = 300  # characters of a network error's cause
+
+_TELLING = 8  # characters; anything shorter may stand in a text by chance
+_NAMED = re.compile(
+    r"""((?:\b|_)(?:access_token|secret|img_url)["']?\s*[=:]\s*["']?)[^\s"'&<>]+""",
+    re.IGNORECASE,
+)
 
 
 class _Outcome(NamedTuple):
@@ -80,55 +90,67 @@ class WeChat:
         Raises `CloudError`: 41001 without credentials, 101002 for a picture of 2 MiB and more (both before any
         network), -604102 when the time is over, -601003 without a connection, -601001 for an answer that is no JSON.
         """
-        deadline = Deadline(self._settings.timeout)
+        deadline = Deadline(min(self._settings.timeout, call.seconds or math.inf))
         _check_sizes(call)
-        token = self._tokens.get(call.api, deadline)
+        given = tokens.Token("cloudbase_access_token", call.token) if call.token else None
+        source = tokens.Fixed(given) if given else self._tokens
+        token = self._token(source, call.api, deadline)
         api = APIS[call.api]
         body, content_type = _multipart(call, api.text + api.media)
         trace.bytes = len(body)
         query = {to_snake(name): call.params[name] for name in api.query if name in call.params}
         request = Request("POST", self._base + api.path, query, body, content_type)
-        answer = self._exchange(call.api, _with_token(request, token), deadline, trace, token)
-        if token and errcode(call.api, answer) in tokens.REFUSED and self._tokens.renew(token):
-            token = self._tokens.get(call.api, deadline)
-            answer = self._exchange(call.api, _with_token(request, token), deadline, trace, token)
+        answer = self._exchange(call.api, _with_token(request, token), deadline, trace)
+        if token and errcode(call.api, answer) in tokens.REFUSED and source.renew(token):
+            token = self._token(source, call.api, deadline)
+            answer = self._exchange(call.api, _with_token(request, token), deadline, trace)
         return answer
 
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
 
-    def _exchange(
-        self, api: str, request: Request, deadline: Deadline, trace: Trace, token: tokens.Token | None = None
-    ) -> dict[str, Any]:
-        """The answer to a request that is repeated, within the deadline, as long as WeChat cannot have run it."""
-        secrets = [secret for secret in (token.value if token else "", self._settings.appsecret) if secret]
-        for attempt in range(1, _MAX_ATTEMPTS + 1):
+    def _token(self, source: tokens.TokenSource, api: str, deadline: Deadline) -> tokens.Token | None:
+        try:
+            return source.get(api, deadline)
+        except TimeoutError:
+            raise failure(api, -604102, _too_late(deadline)) from None
+
+    def _exchange(self, api: str, request: Request, deadline: Deadline, trace: Trace) -> dict[str, Any]:
+        """The answer to a request that is repeated, within the deadline, as long as WeChat cannot have run it.
+
+        `trace` counts the attempts of the whole call: a token that was renewed gets one more, whatever came before.
+        """
+        redact = partial(redacted, secrets=_secrets(request, self._settings))
+        for number in range(max(1, _MAX_ATTEMPTS - trace.attempts)):
             trace.attempts += 1
-            outcome = self._attempt(api, request, deadline, secrets)
-            pause = max(outcome.wait, _BACK_OFF * 2 ** (attempt - 1) * (0.5 + self._jitter()))
-            if not outcome.again or attempt == _MAX_ATTEMPTS or not _fits(pause, deadline):
+            outcome = self._attempt(api, request, deadline, redact)
+            pause = max(outcome.wait, _BACK_OFF * 2**number * (0.5 + self._jitter()))
+            if not outcome.again or trace.attempts >= _MAX_ATTEMPTS or not _fits(pause, deadline):
                 break
             self._sleep(pause)
         if outcome.error:
             raise outcome.error
         return outcome.answer
 
-    def _attempt(self, api: str, request: Request, deadline: Deadline, secrets: Iterable[str]) -> _Outcome:
-        def redact(text: str) -> str:
-            return _redacted(text, secrets)
-
+    def _attempt(self, api: str, request: Request, deadline: Deadline, redact: Callable[[str], str]) -> _Outcome:
         try:
             reply = self._transport.send(request, deadline)
         except TransportError as error:
-            text = f"no answer within {self._settings.timeout:g} seconds" if error.code == -604102 else error.text
-            problem = failure(api, error.code, redact(text))
-            problem.__cause__ = error.__cause__
+            text = _too_late(deadline) if error.code == -604102 else redact(error.text)[:_SHOWN]
+            problem = failure(api, error.code, text, retryable=error.retryable)
+            # What the other side wrote may stand in the cause, and so may a secret that it echoes.
+            problem.__cause__ = error.__cause__ if redact(str(error.__cause__)) == str(error.__cause__) else None
             return _Outcome({}, problem, error.unsent, 0)
-        answer = parse(api, reply.body, status=reply.status, content_type=reply.content_type, redact=redact)
-        if isinstance(answer.get("errmsg"), str):
-            answer["errmsg"] = redact(answer["errmsg"])
-        return _Outcome(answer, None, errcode(api, answer) == _BUSY, reply.retry_after or 0)
+        try:
+            answer = parse(api, reply.body, status=reply.status, content_type=reply.content_type, redact=redact)
+            code = errcode(api, answer)
+        except CloudError as error:
+            return _Outcome({}, CloudError(error.errCode, redact(error.errMsg), api=api), again=False, wait=0)
+        if code:
+            errmsg = answer.get("errmsg")
+            answer["errmsg"] = redact(errmsg if isinstance(errmsg, str) else f"(no errmsg: {json.dumps(errmsg)})")
+        return _Outcome(answer, None, code == _BUSY, reply.retry_after or 0)
 
     def _ask_for_token(self, api: str, deadline: Deadline) -> dict[str, Any]:
         """WeChat's JSON with a new access token; its own code and words where it refuses, with the cure in the hint."""
@@ -146,8 +168,7 @@ class WeChat:
         answer = self._exchange(api, request, deadline, Trace())
         code = errcode(api, answer)
         if code:
-            errmsg = str(answer.get("errmsg"))
-            raise failure(api, code, errmsg, hint=_token_cure(code, errmsg))
+            raise failure(api, code, answer["errmsg"], hint=_token_cure(code, answer["errmsg"]))
         if not isinstance(answer.get("access_token"), str) or not answer["access_token"]:
             raise failure(api, -601001, "wechat server internal error, the answer for a token holds none")
         return answer
@@ -174,12 +195,30 @@ def _token_cure(code: int, errmsg: str) -> str | None:
     return None
 
 
-def _redacted(text: str, secrets: Iterable[str]) -> str:
-    """`text` without the secrets, should an answer echo them. Real ones are long: a short one is a test's word."""
+def _too_late(deadline: Deadline) -> str:
+    return f"no answer within {deadline.seconds:.3g} seconds"
+
+
+def _secrets(request: Request, settings: Settings) -> list[str]:
+    """What of a request must not be shown should an answer echo it: the token, the app secret, a signed URL."""
+    public = ("grant_type", "appid")
+    given = [
+        value for name, value in request.query.items() if name not in public and (name != "img_url" or "?" in value)
+    ]
+    return [*given, settings.appsecret]
+
+
+def redacted(text: str, secrets: Iterable[str]) -> str:
+    """`text` without the secrets, in the forms in which a page or a log may echo them.
+
+    Besides, the values of `access_token`, `secret` and the like are taken out wherever they are named, so that a
+    token too short to be looked for everywhere, or one that is only just being issued, does not stay either.
+    """
     for secret in secrets:
-        if len(secret) >= 8:
-            text = text.replace(secret, "***").replace(quote(secret, safe=""), "***")
-    return text
+        if len(secret) >= _TELLING:
+            for form in {secret, quote(secret, safe=""), quote(secret), escape(secret)}:
+                text = re.sub(re.escape(form), "***", text, flags=re.IGNORECASE)
+    return _NAMED.sub(r"\1***", text)
 
 
 def _checked_base(settings: Settings) -> str:
@@ -188,8 +227,10 @@ def _checked_base(settings: Settings) -> str:
     try:
         parts = urlsplit(base)
         host, _port = parts.hostname or "", parts.port
+        host.encode("idna")  # no empty label, none of more than 63 characters
     except ValueError:
         parts, host = urlsplit(""), ""
+    host = host if base.isascii() and base.isprintable() and not set(base) & set(' "<>\\^`{|}%') else ""
     bare = not (parts.username or parts.password or parts.query or parts.fragment)
     safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)) or settings.uses_side_car
     if host and bare and safe:

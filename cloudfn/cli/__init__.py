@@ -6,30 +6,46 @@ Exit codes: 0 ok, 1 the call failed, 2 usage, 3 configuration or permission, 4 s
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import Sequence
 
-from cloudfn.cli import check, crop, explain, invoke
+from cloudfn.cli import check, crop, explain, invoke, package, serve
 from cloudfn.cli.report import exit_code, report
 from cloudfn.errors import CloudError
 
-_COMMANDS = (crop, invoke, check, explain)
+_COMMANDS = (crop, invoke, package, serve, check, explain)
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(version("cloudfn-aicrop"))
+        parser.exit()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, sys.argv's when None, and give the exit code."""
     parser = argparse.ArgumentParser(prog="cloudfn", description="WeChat's smart crop, with or without WeChat.")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands)
     arguments = parser.parse_args(argv)
+    if "run" not in arguments:
+        parser.print_help(sys.stderr)
+        return 2
     # The library's warnings (a misspelt key in config.json, the cure of a failed call) are talk for the user.
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(levelname)s: %(message)s")
     try:
         code: int = arguments.run(arguments)
-        sys.stdout.flush()
+        if sys.stdout:  # None where the caller closed it
+            sys.stdout.flush()
     except CloudError as error:
         report(error)
         return exit_code([error])
@@ -38,5 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output has gone, as with `| head`: what Python would still flush goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"cloudfn: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code

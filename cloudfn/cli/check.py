@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import re
+import ssl
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from cloudfn import permissions, settings
 from cloudfn.apis import APIS
 from cloudfn.backends import choose, name_of
+from cloudfn.deadline import Deadline
 from cloudfn.errors import CloudError
 from cloudfn.naming import near
 from cloudfn.settings import Settings
@@ -71,7 +74,7 @@ def _settings() -> Iterator[Finding]:
     """Every setting that is not a default, with its source; secrets masked."""
     for setting, value, source in settings.surroundings():
         name = setting.metadata["name"]
-        shown = f"set, {len(value)} characters" if setting.metadata["secret"] else value
+        shown = f"set, {len(value)} characters" if setting.metadata["secret"] else re.sub(r"//[^/]*@", "//***@", value)
         try:
             settings.parsed(setting, value, source)
         except CloudError as error:
@@ -82,9 +85,10 @@ def _settings() -> Iterator[Finding]:
 
 def _misspelt() -> Iterator[Finding]:
     known = [setting.metadata["name"] for setting in settings.table()]
-    for name in settings.environment():
-        if name.startswith("CLOUDFN_") and name not in known:
-            match = near(name, known)
+    for name in sorted(settings.names_set() - set(known)):
+        match = near(name, known)
+        # WX_ is WeChat's own prefix too (WX_OPENID, WX_CONTEXT_KEYS): there only a near name is a slip.
+        if name.startswith("CLOUDFN_") or (name.startswith("WX_") and match):
             yield Finding(WARNING, name, "no such setting", f"did you mean {match}?" if match else "remove it")
 
 
@@ -107,19 +111,20 @@ def _backend(chosen: Settings) -> Iterator[Finding]:
     except CloudError as error:
         yield Finding(PROBLEM, "CLOUDFN_API_BASE", error.errMsg, error.hint)
     yield from _credentials(chosen)
+    yield from _certificates(chosen)
     yield from _extras(OK)
 
 
 def _credentials(chosen: Settings) -> Iterator[Finding]:
     """What can be told of the credentials without asking WeChat: whether they are there, and their form."""
+    from cloudfn.backends.tokens import TokenFile
+
     if chosen.uses_side_car:
         yield Finding(OK, "credentials", "CloudRun's side-car adds the token")
         return
     source = next(iter(chosen.credentials()), None)
     if source is None:
-        half = "WX_APPSECRET" if chosen.appid else "WX_APPID" if chosen.appsecret else ""
-        cure = f"set {half} too" if half else "set WX_APPID and WX_APPSECRET, or WX_ACCESS_TOKEN"
-        yield Finding(PROBLEM, "credentials", "none: a call would end with 41001", f"{cure}, or CLOUDFN_BACKEND=local")
+        yield Finding(PROBLEM, "credentials", "none: a call would end with 41001", chosen.missing_credential)
     elif source == "appid":
         yield Finding(OK, "credentials", "an access token is fetched with WX_APPID and WX_APPSECRET")
         if not re.fullmatch(r"wx[0-9a-f]{16}", chosen.appid):
@@ -127,7 +132,11 @@ def _credentials(chosen: Settings) -> Iterator[Finding]:
         if not re.fullmatch(r"[0-9a-f]{32}", chosen.appsecret):
             yield Finding(WARNING, "WX_APPSECRET", "has not the usual form", "copy it anew: 32 digits 0-9 a-f")
     elif source == "cloudbase_access_token_file":
-        yield Finding(OK, "credentials", f"the cloudbase token in {chosen.cloudbase_access_token_file}")
+        try:
+            TokenFile(Path(chosen.cloudbase_access_token_file)).get("", Deadline(1))
+            yield Finding(OK, "credentials", f"the cloudbase token in {chosen.cloudbase_access_token_file}")
+        except CloudError as error:
+            yield Finding(PROBLEM, "credentials", error.errMsg.partition("fail ")[2], error.hint)
     else:
         token = getattr(chosen, source)
         yield Finding(OK, "credentials", f"a token from outside ({source}), {len(token)} characters")
@@ -135,6 +144,16 @@ def _credentials(chosen: Settings) -> Iterator[Finding]:
             yield Finding(
                 WARNING, "token", "has not the usual form", "copy the whole token, nothing before or after it"
             )
+
+
+def _certificates(chosen: Settings) -> Iterator[Finding]:
+    if chosen.ca_bundle:
+        folder = Path(chosen.ca_bundle).is_dir()
+        try:
+            ssl.create_default_context(cafile=None if folder else chosen.ca_bundle)
+        except OSError as error:
+            cure = "name a file of certificates in PEM form, or a folder made by c_rehash"
+            yield Finding(PROBLEM, "CLOUDFN_CA_BUNDLE", f"cannot be used ({error})", cure)
 
 
 def _extras(level_if_missing: str) -> Iterator[Finding]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import json
 import sys
 import traceback
@@ -12,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cloudfn import settings
 from cloudfn.cli.report import exit_code, report
 from cloudfn.errors import CloudError
+from cloudfn.platforms import HOSTS
 
 
 def add(commands: Any) -> None:
@@ -24,26 +23,60 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--function", metavar="FILE:NAME", help="the function, such as index.py:main; default: cloudfn.handler.main"
     )
+    parser.add_argument("--platform", choices=list(HOSTS), help="run it as this platform would, within its limits")
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="the function's time limit there; default: the platform's"
+    )
     parser.set_defaults(run=run, usage=parser.error)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Call the function with the event; its answer goes to stdout as JSON, what it prints itself to stderr."""
+    seconds = _seconds(arguments)
     event = _event(arguments)
     with contextlib.redirect_stdout(sys.stderr):
         try:
-            function = _function(arguments)
-            answer = function(event, None)
+            if arguments.platform:
+                from cloudfn.cli.host import run_on
+
+                answer = run_on(HOSTS[arguments.platform], lambda: _function(arguments), event, seconds)
+            else:
+                answer = _function(arguments)(event, None)
             text = json.dumps(answer, ensure_ascii=False, indent=2, allow_nan=False)
         except CloudError as error:
-            report(error, "the function raised CloudError")
+            report(error, "" if arguments.platform else "the function raised CloudError")
             return exit_code([error])
         except Exception:  # noqa: BLE001 - a user's function may raise anything, and its traceback is the answer
             traceback.print_exc()
             return 1
     print(text)
+    code = _errcode(answer)
+    return exit_code([CloudError(code, "")]) if code else 0
+
+
+def _errcode(answer: Any) -> int:
+    """The errCode of an answer, also where it stands in the body of an HTTP answer; 0 for success."""
+    status = answer.get("statusCode", 200) if isinstance(answer, dict) else 200
+    if isinstance(status, int) and status >= 400:
+        try:
+            answer = json.loads(answer["body"])
+        except (KeyError, TypeError, ValueError):
+            return -504002
     code = answer.get("errCode") if isinstance(answer, dict) else 0
-    return exit_code([CloudError(code, "")]) if isinstance(code, int) and code else 0
+    return code if isinstance(code, int) else 0
+
+
+def _seconds(arguments: argparse.Namespace) -> float:
+    """The function's time limit; without --platform there is none."""
+    if arguments.platform is None:
+        if arguments.timeout is not None:
+            arguments.usage("--timeout is a platform's limit: say --platform too")
+        return 0
+    host = HOSTS[arguments.platform]
+    seconds: float = host.seconds if arguments.timeout is None else arguments.timeout
+    if not 0 < seconds <= host.max_seconds:
+        arguments.usage(f"--timeout {seconds:g}: {host.title} allows more than 0 and at most {host.max_seconds:g} s")
+    return seconds
 
 
 def _event(arguments: argparse.Namespace) -> Any:
@@ -71,17 +104,11 @@ def _function(arguments: argparse.Namespace) -> Callable[[Any, Any], Any]:
         arguments.usage(
             f"--function {arguments.function}: expected FILE:NAME with a file that exists, such as index.py:main"
         )
-    folder = path.resolve().parent
-    # As on a platform: the function's folder is where its own modules and its config.json are.
-    sys.path.insert(0, str(folder))
-    settings.use_code_folder(folder)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        arguments.usage(f"--function {arguments.function}: {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)  # type: ignore[union-attr]
-    function = getattr(module, name, None)
-    if not callable(function):
-        arguments.usage(f"--function {arguments.function}: {path} has no function {name}")
-    return function  # type: ignore[return-value]
+    from cloudfn.handler import load
+
+    try:
+        return load(path, name)
+    except (ImportError, AttributeError) as error:
+        if str(path) not in str(error):  # the file's own code raised it
+            raise
+        return arguments.usage(f"--function {arguments.function}: {error}")  # type: ignore[no-any-return]

@@ -1,0 +1,68 @@
+"""`cloudfn package`: a bundle that a platform takes as it is."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from cloudfn.bundle import ARCHITECTURES, EXTRAS, Made, Plan, build
+from cloudfn.platforms import HOSTS
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser("package", help="make a bundle that a platform takes as it is")
+    parser.add_argument("--platform", required=True, choices=list(HOSTS), help="where the function will run")
+    parser.add_argument("--backend", choices=list(EXTRAS), default="wechat", help="who answers; default: wechat")
+    parser.add_argument("--function", metavar="FILE:NAME", help="your own function; default: the ready-made handler")
+    parser.add_argument("--python", metavar="3.N", default="", help="the runtime's Python; default: the platform's")
+    parser.add_argument("--arch", choices=list(ARCHITECTURES), default="x86_64", help="the runtime's processor")
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="PATTERN", help="a file of the function's folder to leave out"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE.zip", help="the bundle")
+    parser.set_defaults(run=run, usage=parser.error)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the bundle, and tell its size and what to enter at the platform."""
+    if arguments.python and not re.fullmatch(r"3\.1[0-9]", arguments.python):
+        arguments.usage(f"--python {arguments.python}: expected a version from 3.10 on, such as 3.12")
+    plan = Plan(
+        host=HOSTS[arguments.platform],
+        backend=arguments.backend,
+        function=_function(arguments),
+        python=arguments.python,
+        arch=arguments.arch,
+        exclude=tuple(arguments.exclude),
+    )
+    _tell(plan, build(plan, arguments.out), arguments.out)
+    return 0
+
+
+def _function(arguments: argparse.Namespace) -> tuple[Path, str] | None:
+    if arguments.function is None:
+        return None
+    file, _, name = arguments.function.rpartition(":")
+    if not file.endswith(".py") or not Path(file).is_file() or not name.isidentifier():
+        arguments.usage(f"--function {arguments.function}: expected FILE.py:NAME with a file that exists")
+    return Path(file), name
+
+
+def _tell(plan: Plan, made: Made, out: Path) -> None:
+    host = plan.host
+    print(f"{out}  for {host.title}, Python {plan.version}, {plan.arch}, backend {plan.backend}")
+    for what, size, limit in (
+        ("zipped", made.zipped, host.zip_bytes),
+        ("unzipped", made.unzipped, host.unzipped_bytes),
+    ):
+        print(f"  {what:<9} {size:>12,} bytes" + (f" of {limit:,}" if limit else ""))
+    print(f"  {'files':<9} {len(made.names):>12,}")
+    print(f"  {'packages':<9} {', '.join(made.packages)}")
+    if host.arrive:
+        print(f"  {'handler':<9} {Path(host.entry).stem}.{host.handler}")
+    if plan.backend == "wechat":
+        print("Set WX_APPID and WX_APPSECRET there, or what README.md names for CloudRun.", file=sys.stderr)

@@ -1,0 +1,110 @@
+"""`cloudfn serve`: WeChat's endpoints on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cloudfn import settings
+from cloudfn.errors import CloudError
+from cloudfn.server import faults
+from cloudfn.server.options import MAX_BYTES, Options
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser("serve", help="serve WeChat's endpoints, and the real wx-server-sdk, on this machine")
+    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    parser.add_argument("--port", type=_number(0, 65535), default=8000, help="default: 8000; 0 takes a free one")
+    parser.add_argument("--workers", type=_number(1, 1024), help="processes; default: one a core")
+    parser.add_argument("--config", metavar="FILE", help="the config.json that says what the real SDK may call")
+    parser.add_argument("--max-bytes", type=_number(1, 1 << 30), default=MAX_BYTES, help=f"default: {MAX_BYTES}")
+    parser.add_argument(
+        "--queue", type=_number(1, 1 << 20), default=128, help="calls that a worker keeps; default: 128"
+    )
+    parser.add_argument("--body-seconds", type=_number(1, 3600), default=30, help="time for a body; default: 30")
+    parser.add_argument("--strict", action="store_true", help="take only tokens issued here for WX_APPID, WX_APPSECRET")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        type=_parsed(faults.parse),
+        metavar="ENDPOINT:CODE[@PROBABILITY][+LATENCY]",
+        help="fail on purpose, such as img.aiCrop:45009@0.1; may be repeated",
+    )
+    parser.add_argument(
+        "--latency", type=_parsed(faults.duration), default=0.0, help="wait before answers, as in 200ms"
+    )
+    parser.add_argument("--seed", type=_number(0, 1 << 62), help="makes faults the same ones each time")
+    parser.add_argument("--quota", type=_number(0, 1 << 62), help="crops a day, then 45009; default: any number")
+    parser.add_argument("--log-json", action="store_true", help="the log as one JSON object a line")
+    parser.set_defaults(run=run, usage=parser.error)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM. The address, and the line for the real SDK, go to stdout; the log to stderr."""
+    from cloudfn.server.run import check_extra, serve
+
+    check_extra()
+    chosen = settings.load({"backend": "local"})
+    if arguments.strict and not (chosen.appid and chosen.appsecret):
+        cure = "set WX_APPID and WX_APPSECRET, any words will do for a test"
+        raise CloudError(-601002, f"--strict needs the appid and secret that tokens are issued for; {cure}", hint=cure)
+    if arguments.config and not Path(arguments.config).is_file():
+        arguments.usage(f"--config {arguments.config}: expected a file that exists")
+    options = Options(
+        settings=chosen,
+        strict=arguments.strict,
+        config=arguments.config or "",
+        max_bytes=arguments.max_bytes,
+        faults=tuple(arguments.fault),
+        latency=arguments.latency,
+        seed=arguments.seed,
+        quota=arguments.quota,
+        workers=arguments.workers or os.cpu_count() or 1,
+        queue=arguments.queue,
+        body_seconds=arguments.body_seconds,
+        log_json=arguments.log_json,
+    )
+    if options.needs_one_worker and options.workers > 1:
+        flags = ", ".join(options.needs_one_worker)
+        arguments.usage(f"{flags}: workers share no state, so one worker must hold it; add --workers 1")
+    if not options.config:
+        print(
+            "cloudfn: the real SDK may call every known API; --config FILE holds it to a config.json", file=sys.stderr
+        )
+    serve(options, arguments.host, arguments.port, _announce)
+    return 0
+
+
+def _announce(address: str) -> None:
+    print(address)
+    print(f"TCB_CONTEXT_CNFG='{json.dumps({'URL': f'{address}/admin'}, separators=(',', ':'))}'", flush=True)
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {least} to {most}")
+        return value
+
+    return parse
+
+
+def _parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    def parsed(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+    return parsed

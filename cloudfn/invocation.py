@@ -1,0 +1,52 @@
+"""What a platform told of the invocation that runs now: who calls, with which token, and how long there is left.
+
+It is kept beside the call and not in its parameters, so that a user's own function passes nothing on: a cloud call
+made anywhere below it, in the same thread, finds it here. A thread that the function starts itself finds nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+# Kept back of the platform's time for the answer's own way: of a short time a tenth.
+_RESERVE = 0.5
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """`caller` is what getWXContext gives, None where the platform's environment tells it; `left` gives seconds."""
+
+    caller: Mapping[str, str | int] | None = None
+    token: str = field(default="", repr=False)
+    left: Callable[[], float] | None = None
+
+
+_current: ContextVar[Invocation] = ContextVar("cloudfn_invocation")
+_NONE = Invocation()
+
+
+def current() -> Invocation:
+    """The invocation that runs, or one that says nothing."""
+    return _current.get(_NONE)
+
+
+@contextmanager
+def running(invocation: Invocation) -> Iterator[None]:
+    """A block below which `current` gives this invocation."""
+    token = _current.set(invocation)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def countdown(seconds: float | None, clock: Callable[[], float] = time.monotonic) -> Callable[[], float] | None:
+    """What is left of `seconds` from now on, less the reserve; None where the platform told nothing."""
+    if seconds is None:
+        return None
+    end = clock() + seconds - min(_RESERVE, seconds / 10)
+    return lambda: end - clock()

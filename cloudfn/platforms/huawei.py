@@ -1,0 +1,37 @@
+"""Huawei FunctionGraph behind its API gateway (APIG), which encodes every body in base64.
+
+Source: support.huaweicloud.com/devg-functiongraph/functiongraph_02_0420.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cloudfn.platforms.base import Reply, Request, body_of, get, has, lambda_reply, lower, method_of, query_of
+
+
+class Gateway:
+    """APIG's event."""
+
+    name = "Huawei APIG"
+    http = True
+    seconds = None
+
+    def matches(self, event: Any, context: Any) -> bool:  # noqa: ARG002
+        named = get(event, "requestContext", "apiId") is not None and "resource" not in event
+        return named and has(event, "httpMethod", "isBase64Encoded")
+
+    def read(self, event: Any, context: Any) -> Request:  # noqa: ARG002
+        headers = lower(event.get("headers"))
+        body = body_of(event, headers.get("content-type", ""))
+        query = query_of(event.get("queryStringParameters"))
+        return Request(method_of(event), str(event.get("path") or "/"), query, headers, body)
+
+    def write(self, reply: Reply, event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG002
+        return lambda_reply(reply)
+
+
+def seconds_left(context: Any) -> float | None:
+    """The seconds that FunctionGraph's context tells."""
+    tell = getattr(context, "getRemainingTimeInMilliSeconds", None)
+    return tell() / 1000 if callable(tell) else None

@@ -1,0 +1,86 @@
+"""A crop that was asked for becomes WeChat's JSON: checked, fetched, found by the embedded engine."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from typing import Any
+
+from cloudfn import params
+from cloudfn.apis import APIS
+from cloudfn.backends.local import Local, fetched
+from cloudfn.call import Call, Media, Trace
+from cloudfn.errors import CloudError
+from cloudfn.server.answers import Refusal
+from cloudfn.server.form import Asked
+from cloudfn.server.journal import Exchange, shown_url
+from cloudfn.server.metrics import Metrics
+from cloudfn.server.options import Options
+
+_API = APIS["img.aiCrop"]
+# The parameter that is wrong -> the code. 47001 for ratios and 44001 for no bytes are ours: WeChat's are not known.
+_CODES = {"ratios": 47001, "imgUrl": 101000, "img.value": 44001}
+# One pixel; what the engine loads for it is all that it ever loads.
+_SMALLEST = b"GIF89a\1\0\1\0\x80\0\0\xff\xff\xff\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
+_PARAMETER_ERROR = "parameter error: "
+
+
+class Crops:
+    """Finds crops; thread-safe. The engine works on as many pictures at a time as there are cores for this worker."""
+
+    def __init__(self, options: Options, metrics: Metrics) -> None:
+        self._options = options
+        self._metrics = metrics
+        self._engine = Local(options.settings)
+        self._slots = threading.BoundedSemaphore(math.ceil((os.cpu_count() or 1) / options.workers))
+
+    def warm_up(self) -> None:
+        """Load the engine; raises CloudError -601002 where its packages are not installed."""
+        self._engine(params.read(_API, {"img": _SMALLEST, "ratios": "1"}), Trace())
+
+    def find(self, asked: Asked, exchange: Exchange) -> dict[str, Any]:
+        """WeChat's JSON for a crop; raises Refusal 47001, 101000, 101002, 44001."""
+        if asked.img is not None:
+            exchange.picture = len(asked.img)
+        if exchange.picture > self._options.max_bytes:
+            raise Refusal(101002, too_large(exchange.picture, self._options))
+        call = self._read(asked, exchange)
+        if "imgUrl" in call.params:
+            call = self._fetch(call, exchange)
+        with self._slots:
+            try:
+                answer = self._engine(call, Trace())
+            except CloudError as error:
+                self._metrics.not_decoded()
+                raise Refusal(error.errCode, error.hint) from None
+        self._metrics.decoded(answer["img_size"]["w"], answer["img_size"]["h"])
+        return answer
+
+    def _read(self, asked: Asked, exchange: Exchange) -> Call:
+        given = {"ratios": asked.ratios} if asked.img is None else {"ratios": asked.ratios, "img": asked.img}
+        if asked.img_url is not None:
+            exchange.img_url = shown_url(asked.img_url)
+            given["imgUrl"] = asked.img_url
+        try:
+            call = params.read(_API, given)
+        except CloudError as error:
+            what = error.errMsg.partition(_PARAMETER_ERROR)[2]
+            raise Refusal(_CODES.get(what.partition(":")[0], 47001), what) from None
+        if "ratios" in call.params:
+            exchange.ratios = call.params["ratios"].text
+        return call
+
+    def _fetch(self, call: Call, exchange: Exchange) -> Call:
+        try:
+            picture = fetched(call.params["imgUrl"], self._options.settings)
+        except CloudError as error:
+            raise Refusal(error.errCode, error.hint) from None
+        exchange.picture = len(picture)
+        rest = {name: value for name, value in call.params.items() if name != "imgUrl"}
+        return Call(call.api, {**rest, "img": Media("", picture, "")})
+
+
+def too_large(size: int, options: Options) -> str:
+    """The mistake of a picture over the limit, with the cure."""
+    return f"the picture has {size} bytes, {options.max_bytes} are taken: make it smaller, or raise --max-bytes"

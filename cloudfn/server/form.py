@@ -1,0 +1,100 @@
+"""What a client asks of /cv/img/aicrop, read as strictly as WeChat is known to read it.
+
+`img_url` counts in the query only, `ratios` and `img` as multipart parts only, `img` with a file name. Whether WeChat
+reads ratios from elsewhere, and which of img_url and img it takes, is documented nowhere: here the ratios are ignored,
+and the URL counts; the log says so each time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from cloudfn.naming import near
+from cloudfn.server import multipart
+from cloudfn.server.answers import Refusal
+from cloudfn.server.journal import shown
+
+_QUERY = ("access_token", "cloudbase_access_token", "img_url", "from_appid")
+_QUOTED_BOUNDARY = re.compile(r"boundary\s*=\s*\"", re.IGNORECASE)
+_RFC_2231 = re.compile(r"filename\*", re.IGNORECASE)
+
+Tell = Callable[[str], None]
+
+
+class Asked(NamedTuple):
+    """A crop that was asked for: a URL or a picture's bytes, and the ratios, text or, from the SDK, any JSON."""
+
+    img_url: str | None
+    img: bytes | None
+    ratios: object
+
+
+def read(query: Mapping[str, str], content_type: str, body: bytes, tell: Tell) -> Asked:
+    """The crop that a request asks for; each mistake of the caller goes to `tell`, with the cure.
+
+    Raises Refusal 41005 where there is neither picture nor URL.
+    """
+    told: list[str] = []
+    img_url = query.get("img_url") or None
+    parts = _parts(content_type, body, told.append)
+    pictures = [part for part in parts if part.name == "img" and _is_picture(part, told.append)]
+    for part in parts:
+        _check_part(part, told.append)
+    for mistake in told:
+        tell(mistake)
+    ratios = next((part.text for part in parts if part.name == "ratios" and part.filename is None), "")
+    if img_url is None and not pictures:
+        nothing = "neither the picture nor its URL came: send img_url in the query, or a multipart file img"
+        raise Refusal(41005, "" if told else nothing)
+    if img_url is not None and pictures:
+        tell("img_url and img both came, the URL is used (what WeChat does is not known): send one of them")
+    return Asked(img_url, None if img_url is not None or not pictures else pictures[0].data, ratios)
+
+
+def check_query(query: Mapping[str, str], tell: Tell) -> None:
+    """Tell of query parameters that WeChat does not read."""
+    for name in query:
+        if name == "ratios":
+            tell("ratios in the query are ignored: send them as a multipart text part called ratios")
+        elif name not in _QUERY:
+            match = near(name, _QUERY)
+            if match:
+                tell(f'there is no query parameter "{shown(name)}": did you mean {match}?')
+
+
+def _parts(content_type: str, body: bytes, tell: Tell) -> list[multipart.Part]:
+    if not multipart.is_multipart(content_type):
+        if body.strip() not in (b"", b"{}"):
+            kind = shown(content_type.partition(";")[0]) or "of no type"
+            tell(f"the body ({kind}) is not read: send multipart/form-data, and img_url in the query")
+        return []
+    if _QUOTED_BOUNDARY.search(content_type):
+        tell("the boundary stands in quotes, which WeChat does not understand: send it without")
+        return []
+    try:
+        return multipart.parse(content_type, body)
+    except ValueError as error:
+        tell(f"the multipart body cannot be read ({shown(str(error))}): check boundary and Content-Length")
+        return []
+
+
+def _is_picture(part: multipart.Part, tell: Tell) -> bool:
+    if part.filename is None:
+        tell('the part img has no file name: send it as a file, with filename="img.jpg"')
+        return False
+    if _RFC_2231.search(part.headers.get("Content-Disposition", "")):
+        tell('the file name comes as filename*=, which WeChat does not understand: send an ASCII name, "img.jpg"')
+        return False
+    return True
+
+
+def _check_part(part: multipart.Part, tell: Tell) -> None:
+    if part.name == "img_url":
+        tell("img_url in the body is not read: put it into the query, percent-encoded (in a shell, quote the address)")
+    elif part.name == "ratios" and part.filename is not None:
+        tell("ratios came as a file and are ignored: send them as a text part, without a file name")
+    elif part.name not in ("img", "ratios"):
+        cure = "call it img" if part.filename is not None else "the parts are img and ratios"
+        tell(f'there is no field "{shown(part.name)}": {cure}')

@@ -1,0 +1,135 @@
+"""Start workers and stop them; each is a process with an application of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cloudfn.errors import CloudError
+from cloudfn.server.options import Options
+
+if TYPE_CHECKING:
+    from cloudfn.server.front import Front
+
+_HEADER_MILLISECONDS = 10_000  # within which a request's head must have come
+_STOP_SECONDS = 60  # that a worker has to finish what it accepted
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_CONNECTIONS = 1024  # of one worker at a time
+
+
+def serve(options: Options, host: str, port: int, announce: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; what was accepted by then is finished. Port 0 takes a free one.
+
+    `announce` gets the base address when the workers answer. Raises CloudError -601002 where the extra is not
+    installed, the port is taken, or an option needs a single worker.
+    """
+    if options.needs_one_worker and options.workers > 1:
+        flags = ", ".join(options.needs_one_worker)
+        cure = "add --workers 1"
+        raise CloudError(-601002, f"{flags}: workers share no state, so one worker must hold it; {cure}", hint=cure)
+    # prometheus-client decides when it is imported whether processes share their counts, so the folder comes first.
+    with tempfile.TemporaryDirectory(prefix="cloudfn-metrics-") as folder, _taken(host, port) as held:
+        if options.workers > 1:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        else:
+            os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+        _start(options, host, held.getsockname()[1], announce)
+
+
+def check_extra() -> None:
+    """Raise CloudError -601002, with the cure, where a package of the server is not installed."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("flask", "granian", "prometheus_client", "numpy", "PIL") if find_spec(name) is None]
+    if missing:
+        cure = 'pip install "cloudfn-aicrop[local]"'
+        raise CloudError(-601002, f"the server needs {', '.join(missing)}: {cure}", hint=cure)
+
+
+def _taken(host: str, port: int) -> socket.socket:
+    """A socket that holds the port for us without listening; raises CloudError where another program has it.
+
+    Workers listen on one port with SO_REUSEPORT, so a second server would share it in silence: asked for without
+    that option, the port is refused when anybody listens there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            if sys.platform != "win32":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+        held = socket.socket(family)
+        if hasattr(socket, "SO_REUSEPORT"):
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind((host, port))
+    except OSError as error:
+        cure = "choose another --port (0 takes a free one) or --host"
+        raise CloudError(-601002, f"{host}:{port}: {error.strerror}; {cure}", hint=cure) from None
+    return held
+
+
+def _start(options: Options, host: str, port: int, announce: Callable[[str], None]) -> None:
+    from granian.constants import Interfaces
+    from granian.http import HTTP1Settings
+    from granian.log import LogLevels
+    from granian.server import Server as Granian
+
+    server = Granian(
+        "cloudfn",
+        address=host,
+        port=port,
+        interface=Interfaces.RSGI,
+        workers=options.workers,
+        backpressure=_CONNECTIONS,
+        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MILLISECONDS),
+        websockets=False,
+        log_level=LogLevels.warning,
+        # granian logs to stdout, which is for data.
+        log_dictconfig={
+            "handlers": {"console": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr"}},
+            "loggers": {"_granian": {"handlers": ["console"], "propagate": False}},
+        },
+        respawn_failed_workers=True,
+        workers_kill_timeout=_STOP_SECONDS,
+    )
+    # Workers are one a core already: numpy's own threads would only wait for each other.
+    for name in _ONE_THREAD:
+        os.environ.setdefault(name, "1")
+    # A forked worker would inherit the locks that this process' threads hold at that moment.
+    multiprocessing.set_start_method("spawn", force=True)
+    shown = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    threading.Thread(target=_announce, args=(host, port, shown, announce), daemon=True).start()
+    server.serve(target_loader=partial(worker, options), wrap_loader=False)  # type: ignore[arg-type]
+
+
+def _announce(host: str, port: int, shown: str, announce: Callable[[str], None]) -> None:
+    """Wait until a worker listens, then say so."""
+    asked = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where others may reach us, we can too
+    while True:
+        try:
+            socket.create_connection((asked, port), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            announce(shown)
+            return
+
+
+def worker(options: Options) -> Front:
+    """The application of one worker, made in its own process, its engine loaded."""
+    from cloudfn.server.app import Server, create_app
+    from cloudfn.server.front import Front
+    from cloudfn.server.journal import write_log
+
+    write_log(as_json=options.log_json)
+    server = Server(options)
+    server.crops.warm_up()
+    return Front(server, create_app(server))

@@ -1,0 +1,103 @@
+"""Access tokens with the lives that WeChat documents; the two ways to get one know nothing of each other.
+
+Source: WeChat's pages getAccessToken and getStableAccessToken.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+LIFE = 7200  # seconds
+OVERLAP = 300  # the older of two tokens lives on for so long; and a stable token has at least so long to live
+_FORCED_APART = 30  # seconds between two forced refreshes
+_FORCED_A_DAY = 20
+_DAY = 86400
+_KEPT = 10_000  # tokens that are remembered
+
+
+@dataclass
+class _Token:
+    value: str
+    until: float
+    afterwards: int = 42001  # what it is answered with when its life is over
+
+
+class Tokens:
+    """Every token that was issued; thread-safe."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every token: each is void from now on."""
+        with self._lock:
+            self._known: dict[str, _Token] = {}
+            self._latest: dict[str, _Token] = {}
+            self._stable: dict[str, _Token] = {}
+            self._forced: dict[str, list[float]] = {}
+
+    def expire(self) -> None:
+        """End the life of every token now, as if two hours had passed."""
+        with self._lock:
+            for token in self._known.values():
+                token.until = min(token.until, self._clock())
+
+    @property
+    def living(self) -> int:
+        """How many tokens are valid."""
+        with self._lock:
+            return sum(token.until > self._clock() for token in self._known.values())
+
+    def issue(self, appid: str) -> tuple[str, int]:
+        """GET /cgi-bin/token: a new token each time; the one before lives for five minutes more, then it is 40001."""
+        with self._lock:
+            before = self._latest.get(appid)
+            if before:
+                before.until, before.afterwards = min(before.until, self._clock() + OVERLAP), 40001
+            self._latest[appid] = self._new()
+            return self._latest[appid].value, LIFE
+
+    def stable(self, appid: str, *, force: bool = False) -> tuple[str, int]:
+        """POST /cgi-bin/stable_token: the same token, and what is left of its life, until five minutes before its end.
+
+        `force` makes it void at once and gives a new one, at most every 30 seconds and 20 times a day; more often
+        nothing is refreshed.
+        """
+        with self._lock:
+            now = self._clock()
+            kept = self._stable.get(appid)
+            if force and self._may_force(appid, now):
+                if kept:
+                    kept.until, kept.afterwards = now, 40001
+                kept = None
+            if kept is None or kept.until - now < OVERLAP:
+                kept = self._stable[appid] = self._new()
+            return kept.value, int(kept.until - now)
+
+    def problem(self, token: str) -> int:
+        """Why a token is refused: 40001 unknown or replaced, 42001 too old, 0 for none."""
+        with self._lock:
+            found = self._known.get(token)
+            if found is None:
+                return 40001
+            return 0 if self._clock() < found.until else found.afterwards
+
+    def _may_force(self, appid: str, now: float) -> bool:
+        forced = self._forced[appid] = [at for at in self._forced.get(appid, ()) if at > now - _DAY]
+        if len(forced) >= _FORCED_A_DAY or (forced and now - forced[-1] < _FORCED_APART):
+            return False
+        forced.append(now)
+        return True
+
+    def _new(self) -> _Token:
+        while len(self._known) >= _KEPT:
+            del self._known[next(iter(self._known))]
+        token = _Token(f"{secrets.randbelow(90) + 10}_{secrets.token_urlsafe(96)}", self._clock() + LIFE)
+        self._known[token.value] = token
+        return token

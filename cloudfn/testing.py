@@ -1,0 +1,176 @@
+"""The server inside a test: users' own functions, in any language, against WeChat's wire on loopback.
+
+    from cloudfn.testing import Fault, Server
+
+    def test_my_function_when_the_quota_is_used_up():
+        with Server(faults=[Fault("img.aiCrop", 45009)]) as server:
+            with server.environment():
+                assert main({"imgUrl": URL}, None)["errCode"] == 45009
+            assert server.requests[-1].code == 45009
+
+In pytest, `pytest_plugins = ["cloudfn.testing"]` in conftest.py gives the fixture `cloudfn_server`: a running server,
+with the environment set so that `cloudfn` and wx-server-sdk call it. Needs the extra: pip install
+"cloudfn-aicrop[local]".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cloudfn.errors import CloudError
+from cloudfn.server.faults import Fault
+from cloudfn.server.journal import Exchange
+from cloudfn.server.options import MAX_BYTES, Options
+from cloudfn.settings import Settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+    from werkzeug.serving import BaseWSGIServer
+
+__all__ = ["Exchange", "Fault", "Server"]
+
+APPID, SECRET = "wx0123456789abcdef", "0123456789abcdef0123456789abcdef"
+
+
+class Server:
+    """WeChat's endpoints on a free port of 127.0.0.1, in a thread of this process; a context manager.
+
+    `faults`, `latency` (seconds), `seed`, `quota`, `strict`, `config` and `max_bytes` are those of `cloudfn serve`;
+    `settings` are Cloud's keywords that concern the engine, such as `allow_hosts=["127.0.0.1"]` for pictures behind a
+    server of the test's own. Nothing is read from the environment. With `strict` tokens are issued for `appid` and
+    `secret`.
+    """
+
+    def __init__(
+        self,
+        *,
+        faults: Sequence[Fault] = (),
+        latency: float = 0.0,
+        seed: int | None = None,
+        quota: int | None = None,
+        strict: bool = False,
+        config: str = "",
+        max_bytes: int = MAX_BYTES,
+        appid: str = APPID,
+        secret: str = SECRET,
+        **settings: Any,
+    ) -> None:
+        """Raises CloudError: -601002 where the extra is not installed or a setting is wrong, -401002 for no setting."""
+        try:
+            from cloudfn.server.app import Server as Core
+        except ImportError as error:
+            cure = 'pip install "cloudfn-aicrop[local]"'
+            raise CloudError(-601002, f"the server needs its packages ({error}): {cure}", hint=cure) from error
+        from cloudfn.settings import check
+
+        self.appid = appid
+        self._secret = secret
+        self._core = Core(
+            Options(
+                settings=Settings(**check({**settings, "appid": appid, "appsecret": secret})),
+                strict=strict,
+                config=config,
+                max_bytes=max_bytes,
+                faults=tuple(faults),
+                latency=latency,
+                seed=seed,
+                quota=quota,
+            )
+        )
+        self._http: BaseWSGIServer | None = None
+
+    def __repr__(self) -> str:
+        return f"Server({self.url if self._http else 'not started'})"
+
+    def __enter__(self) -> Self:
+        from werkzeug.serving import WSGIRequestHandler, make_server
+
+        from cloudfn.server.app import create_app
+
+        class Quiet(WSGIRequestHandler):
+            """Werkzeug would log the address with its token."""
+
+            def log(self, *_: Any) -> None:
+                pass
+
+        self._core.crops.warm_up()
+        self._http = make_server("127.0.0.1", 0, create_app(self._core), threaded=True, request_handler=Quiet)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), name="cloudfn-server")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._http is not None
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+        self._http = None
+
+    @property
+    def url(self) -> str:
+        """The base address: CLOUDFN_API_BASE of a function under test."""
+        assert self._http is not None, "the server runs inside its with block"
+        return f"http://127.0.0.1:{self._http.server_port}"
+
+    @property
+    def requests(self) -> list[Exchange]:
+        """The last 200 requests, the newest last, without secrets: `code`, `img_url`, `ratios`, `mistakes`, ..."""
+        return self._core.journal.last()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What a process under test needs in its environment: the first four for cloudfn, the last for wx-server-sdk.
+
+        The SDK also needs the variables that a cloud function has; see the README.
+        """
+        return {
+            "CLOUDFN_BACKEND": "wechat",
+            "CLOUDFN_API_BASE": self.url,
+            "WX_APPID": self.appid,
+            "WX_APPSECRET": self._secret,
+            "TCB_CONTEXT_CNFG": json.dumps({"URL": f"{self.url}/admin"}),
+        }
+
+    @contextlib.contextmanager
+    def environment(self) -> Iterator[None]:
+        """A block in which this process' environment holds the `variables`."""
+        before = {name: os.environ.get(name) for name in self.variables}
+        os.environ.update(self.variables)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+    def fail(self, *faults: Fault, seed: int | None = None) -> None:
+        """These faults from now on; with none, none."""
+        self._core.faults.put(faults, seed)
+
+    def expire_tokens(self) -> None:
+        """Every token is too old now: a strict server answers 42001 to it."""
+        self._core.tokens.expire()
+
+    def reset(self) -> None:
+        """As after the start."""
+        self._core.reset()
+
+
+if "pytest" in sys.modules:  # nobody else pays for importing it
+    import pytest
+
+    @pytest.fixture
+    def cloudfn_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+        """A running server; `cloudfn` and wx-server-sdk call it during the test."""
+        with Server() as server:
+            for name, value in server.variables.items():
+                monkeypatch.setenv(name, value)
+            yield server
