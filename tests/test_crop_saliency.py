@@ -20,7 +20,8 @@ def patch(rows: slice, columns: slice) -> npt.NDArray[np.uint8]:
 
 
 def saliency_of(image: npt.NDArray[np.uint8]) -> saliency.Map:
-    return saliency.saliency_map(image, Size(640, 480), saliency.weights())
+    layers = saliency.Layers(image)
+    return saliency.saliency_map(layers, saliency.face_windows(layers, Size(640, 480)), saliency.weights())
 
 
 @pytest.mark.parametrize(
@@ -65,8 +66,8 @@ def test_a_coloured_patch_stands_out_in_a_feature(name: str) -> None:
 
 
 def test_skin_is_skin() -> None:
-    assert saliency.skin(saliency.Layers(picture((224, 172, 140)))).mean() > 0.5
-    assert saliency.skin(saliency.Layers(picture((60, 120, 220)))).mean() < 0.05
+    assert saliency.Layers(picture((224, 172, 140))).skin.mean() > 0.5
+    assert saliency.Layers(picture((60, 120, 220))).skin.mean() < 0.05
 
 
 def test_the_model_names_just_the_features_that_there_are() -> None:

@@ -7,13 +7,14 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from cloudfn import crop, media, params, settings
 from cloudfn.apis import APIS
 from cloudfn.backends import choose, perform
+from cloudfn.call import Backend, Call
 from cloudfn.cli.report import exit_code, report
 from cloudfn.errors import CloudError
 
@@ -31,6 +32,20 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--preview", metavar="FILE", type=Path, help="write a picture with the boxes drawn (one PICTURE)"
     )
+    parser.add_argument(
+        "--explain",
+        metavar="FILE",
+        type=Path,
+        help="write a picture of why the boxes are there: heat map, faces, runners-up, focal point (one PICTURE)",
+    )
+    parser.add_argument(
+        "--focus",
+        metavar="LEFT,TOP,RIGHT,BOTTOM[:WEIGHT]",
+        type=_focus,
+        action="append",
+        default=[],
+        help="a box that must count, in pixels of the picture as displayed, right and bottom included; may be repeated",
+    )
     parser.add_argument("--json", action="store_true", help="one line of JSON a picture")
     parser.add_argument("--backend", choices=("local", "wechat", "auto"), default="local", help="default: local")
     parser.set_defaults(run=run, usage=parser.error)
@@ -39,10 +54,13 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Crop each picture; what fails is told and the others go on. Nothing here reads config.json."""
     labels = _labels(arguments)
-    if arguments.preview and len(arguments.pictures) > 1:
-        arguments.usage("--preview takes one PICTURE; for several use --out")
-    if arguments.preview:
-        _check_extension(arguments)
+    for option, path in (("--preview", arguments.preview), ("--explain", arguments.explain)):
+        if path and len(arguments.pictures) > 1:
+            arguments.usage(f"{option} takes one PICTURE; for several use --out")
+        if path:
+            _check_extension(arguments, option, path)
+    if (arguments.explain or arguments.focus) and arguments.backend != "local":
+        arguments.usage("--explain and --focus are answered by the embedded engine: use --backend local")
     chosen = settings.load({"backend": arguments.backend})
     backend = choose(chosen)
     errors = []
@@ -66,19 +84,34 @@ def _labels(arguments: argparse.Namespace) -> list[str]:
     return [text.strip() for text in arguments.ratios.split(",")] if arguments.ratios.strip() else ["auto"]
 
 
-def _check_extension(arguments: argparse.Namespace) -> None:
+def _focus(text: str) -> tuple[float, ...]:
+    """`left,top,right,bottom[:weight]`, corners inclusive, as the engine takes it: half-open."""
+    corners, _, weight = text.partition(":")
+    try:
+        left, top, right, bottom = (int(number) for number in corners.split(","))
+        return left, top, right + 1, bottom + 1, float(weight or 1)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected four whole numbers and perhaps a weight") from None
+
+
+def _check_extension(arguments: argparse.Namespace, option: str, path: Path) -> None:
     from cloudfn.cli.preview import EXTENSIONS
 
-    if arguments.preview.suffix.lower() not in EXTENSIONS:
-        arguments.usage(f"--preview {arguments.preview}: expected a file name that ends in {', '.join(EXTENSIONS)}")
+    if path.suffix.lower() not in EXTENSIONS:
+        arguments.usage(f"{option} {path}: expected a file name that ends in {', '.join(EXTENSIONS)}")
 
 
 def _crop(
-    picture: str, name: str, labels: list[str], arguments: argparse.Namespace, chosen: settings.Settings, backend: Any
+    picture: str,
+    name: str,
+    labels: list[str],
+    arguments: argparse.Namespace,
+    chosen: settings.Settings,
+    backend: Backend,
 ) -> dict[str, Any]:
     given: dict[str, Any] = {"ratios": arguments.ratios}
     is_url = picture.lower().startswith(("http://", "https://"))
-    wants_pixels = arguments.out or arguments.preview
+    wants_pixels = arguments.out or arguments.preview or arguments.explain or arguments.focus
     if not is_url:
         given["img"] = Path(picture)
     elif wants_pixels:
@@ -90,9 +123,44 @@ def _crop(
     result = perform(call, backend)
     if wants_pixels:
         data = call.params["img"].value
+        if arguments.explain or arguments.focus:
+            _explain(data, result, call, labels, arguments, chosen)
         boxes = [_half_open(box) for box in result["results"]]
         _write_pictures(data, boxes, name, labels, arguments, chosen)
     return result
+
+
+def _explain(
+    data: bytes,
+    result: dict[str, Any],
+    call: Call,
+    labels: list[str],
+    arguments: argparse.Namespace,
+    chosen: settings.Settings,
+) -> None:
+    """Write why the boxes are there, and put those with --focus into `result`: the cloud call has no place for it."""
+    from cloudfn.cli.preview import explain
+    from cloudfn.crop.picture import Limits
+
+    limits = Limits(chosen.max_megapixels, chosen.max_jpeg_megapixels)
+    ratios = call.params["ratios"].values if "ratios" in call.params else ()
+    try:
+        found = crop.find(
+            data,
+            ratios,
+            focus=arguments.focus,
+            max_megapixels=limits.megapixels,
+            max_jpeg_megapixels=limits.jpeg_megapixels,
+        )
+    except ValueError as error:
+        arguments.usage(f"--focus: {error}")
+    result["results"] = [
+        {"cropLeft": box.left, "cropTop": box.top, "cropRight": box.right - 1, "cropBottom": box.bottom - 1}
+        for box in found.boxes
+    ]
+    if arguments.explain:
+        drawn = explain(data, found.explain(), labels, arguments.explain.suffix.lower(), limits)
+        _write(arguments.explain, drawn)
 
 
 def _downloaded(url: str, chosen: settings.Settings) -> bytes:
@@ -117,7 +185,7 @@ def _write_pictures(
     if arguments.out:
         extension = {"jpeg": "jpg"}
         cuts = crop.cut(data, boxes, max_megapixels=limits[0], max_jpeg_megapixels=limits[1])
-        for label, cut in zip(labels, cuts, strict=True):
+        for label, cut in zip(_unlike(labels), cuts, strict=True):
             kind = media.sniff(cut) or "image/png"
             ending = kind.partition("/")[2]
             file = f"{name}-{label.replace(':', 'x')}.{extension.get(ending, ending)}"
@@ -149,17 +217,18 @@ def _write(path: Path, content: bytes) -> None:
         raise CloudError(-601002, f"{path}: cannot be written ({error.strerror}); {hint}", hint=hint) from None
 
 
-def _names(pictures: list[str]) -> Iterator[str]:
-    """A file name's stem for each picture, no two alike: nothing that --out writes replaces another."""
-    used: set[str] = set()
-    for picture in pictures:
-        path = picture.partition("?")[0].rstrip("/") if "://" in picture else picture
-        stem = Path(path).stem or "picture"
-        name = next(
-            name for n in range(1, len(pictures) + 1) if (name := stem if n == 1 else f"{stem}-{n}") not in used
-        )
-        used.add(name)
-        yield name
+def _names(pictures: list[str]) -> list[str]:
+    """A file name's stem for each picture, no two alike."""
+    paths = [picture.partition("?")[0].rstrip("/") if "://" in picture else picture for picture in pictures]
+    return _unlike([Path(path).stem or "picture" for path in paths])
+
+
+def _unlike(names: list[str]) -> list[str]:
+    """The names with -2, -3, ... behind those that came before: nothing that --out writes replaces another."""
+    used: dict[str, None] = {}
+    for name in names:
+        used[next(new for n in count(1) if (new := name if n == 1 else f"{name}-{n}") not in used)] = None
+    return list(used)
 
 
 def _print(picture: str, labels: list[str], result: dict[str, Any], *, as_json: bool) -> None:

@@ -3,40 +3,95 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from cloudfn.crop import frame, picture, saliency, window
-from cloudfn.crop.values import Box, Found, Size
+from cloudfn.crop import faces, frame, picture, saliency, window
+from cloudfn.crop.values import Box, Explanation, Found, Placed, Point, Size
+
+# A face counts in all as much as a hint of this weight.
+_FACE = 1.0
+# Cells; sigma of the blur under which the peak of the map is the focal point: the middle of a part, not its edge.
+_FOCAL = 4
 
 
 class Analysis:
-    """A picture's size and the cumulative profiles of its saliency map, from which every ratio is answered."""
+    """A picture's size, its saliency map, and what of it must not be cut: from these every ratio is answered."""
 
-    def __init__(self, rgb: npt.NDArray[np.uint8], size: Size) -> None:
+    def __init__(self, rgb: npt.NDArray[np.uint8], size: Size, focus: Sequence[tuple[float, ...]] = ()) -> None:
         """`rgb`: the picture as displayed, squeezed into (FINE, FINE, 3); `size`: how large it is displayed."""
         self.size = size
-        self.map = saliency.saliency_map(rgb, size, saliency.weights()).astype(np.float64)
+        layers = saliency.Layers(rgb)
+        windows = saliency.face_windows(layers, size)
+        self.map = saliency.saliency_map(layers, windows, saliency.weights()).astype(np.float64)
+        self.map /= self.map.sum()
+        self.faces = tuple(_outward(face, size) for face in faces.distinct(windows))
+        self.focus = tuple(_hints(focus, size))
+        for box, weight in self.focus:
+            inside = frame.covered(box, size, saliency.CELLS)
+            self.map += weight * inside / inside.sum()
+        self.kept = (*((face, _FACE) for face in self.faces), *self.focus)
         self.columns = window.cumulative(self.map.sum(axis=0))
         self.rows = window.cumulative(self.map.sum(axis=1))
 
-    def box(self, ratio: float) -> tuple[Box, float]:
-        """The largest box of this aspect ratio that keeps most of the saliency, and the share that it keeps."""
-        return window.best(self.columns, self.rows, self.size, ratio)
+    def boxes(self, ratio: float | None) -> list[Placed]:
+        """The best box of this aspect ratio, then the runners-up; with None the one of the engine's own ratio."""
+        if ratio is not None:
+            return window.best(self.columns, self.rows, self.size, ratio, self.kept)
+        box = frame.free_box(self.map, self.size, saliency.weights().margins, [box for box, _ in self.kept])
+        return [Placed(box, frame.share(self.map, box, self.size))]
 
-    def free_box(self) -> tuple[Box, float]:
-        """The box of the engine's own ratio and size, and the share of the saliency that it keeps."""
-        box = frame.free_box(self.map, self.size, saliency.weights().margins)
-        return box, frame.share(self.map, box, self.size)
+    def explain(self, ratios: Sequence[float]) -> Explanation:
+        """See `Found.explain`."""
+        smooth = saliency.blur(self.map.astype(np.float32), _FOCAL)
+        row, column = (float(at + 0.5) / saliency.CELLS for at in np.unravel_index(smooth.argmax(), smooth.shape))
+        boxes = [self.boxes(ratio) for ratio in ratios or (None,)]
+        return Explanation(
+            size=self.size,
+            map=self.map,
+            boxes=tuple(best for best, *_ in boxes),
+            runners_up=tuple(tuple(others) for _, *others in boxes),
+            faces=self.faces,
+            focus=tuple(box for box, _ in self.focus),
+            focal_point=Point(column * self.size.width, row * self.size.height),
+            focal_share=Point(column, row),
+        )
 
 
-def find(data: picture.Bytes, ratios: Sequence[float], limits: picture.Limits) -> Found:
+def _outward(place: npt.NDArray[np.float64], size: Size) -> Box:
+    """Shares of the sides to whole pixels, none lost."""
+    left, top, right, bottom = (float(share) for share in place)
+    return Box(
+        max(0, math.floor(left * size.width)),
+        max(0, math.floor(top * size.height)),
+        min(size.width, math.ceil(right * size.width)),
+        min(size.height, math.ceil(bottom * size.height)),
+    )
+
+
+def _hints(focus: Sequence[tuple[float, ...]], size: Size) -> Iterator[tuple[Box, float]]:
+    """The caller's boxes, each with its weight; raises ValueError for what is none."""
+    for hint in focus:
+        if len(hint) not in (4, 5):
+            raise ValueError(f"a focus is (left, top, right, bottom) or has a weight besides, not {hint}")
+        box, weight = Box(*(int(edge) for edge in hint[:4])), float(hint[4]) if len(hint) == 5 else 1.0
+        left, top, right, bottom = box
+        if not (0 <= left < right <= size.width and 0 <= top < bottom <= size.height):
+            raise ValueError(f"the focus {tuple(box)} is not inside the picture of {size.width}x{size.height} pixels")
+        if not (math.isfinite(weight) and weight > 0):
+            raise ValueError(f"the weight of a focus is a finite number above 0, not {weight}")
+        yield box, weight
+
+
+def find(
+    data: picture.Bytes, ratios: Sequence[float], focus: Sequence[tuple[float, ...]], limits: picture.Limits
+) -> Found:
     """See `cloudfn.crop.find`."""
     if not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
         raise ValueError(f"ratios are finite numbers above 0, not {list(ratios)}")
-    analysis = Analysis(*picture.read_grid(data, saliency.FINE, limits))
-    found = [analysis.box(ratio) for ratio in ratios] or [analysis.free_box()]
+    analysis = Analysis(*picture.read_grid(data, saliency.FINE, limits), focus)
+    found = [analysis.boxes(ratio)[0] for ratio in ratios or (None,)]
     boxes, scores = zip(*found, strict=True)
-    return Found(boxes, analysis.size, scores)
+    return Found(boxes, analysis.size, scores, tuple(ratios), analysis)

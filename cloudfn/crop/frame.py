@@ -7,6 +7,8 @@ mirrored box. The weights are set so that the box overlaps (intersection over un
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -31,27 +33,32 @@ def features(saliency: Floats, size: Size) -> Floats:
     return np.array([[*quarters, *shared] for quarters in (columns, columns[::-1], rows, rows[::-1])])
 
 
-def free_box(saliency: Floats, size: Size, weights: dict[str, list[float]]) -> Box:
-    """The box, at least one pixel, that leaves the margins away."""
+def free_box(saliency: Floats, size: Size, weights: dict[str, list[float]], kept: Sequence[Box] = ()) -> Box:
+    """The box, at least one pixel, that leaves the margins away, widened to hold `kept`."""
     margins = [
         float(np.clip(row @ np.array(weights[side]), 0, _MOST))
         for row, side in zip(features(saliency, size), SIDES, strict=True)
     ]
     left, right, top, bottom = (margin if margin >= _LEAST else 0.0 for margin in margins)
     x, y = round(left * size.width), round(top * size.height)
-    return Box(
+    within = Box(
         x, y, max(x + 1, size.width - round(right * size.width)), max(y + 1, size.height - round(bottom * size.height))
     )
+    lefts, tops, rights, bottoms = zip(within, *kept, strict=True)
+    return Box(min(lefts), min(tops), max(rights), max(bottoms))
+
+
+def covered(box: Box, size: Size, cells: int) -> Floats:
+    """Share (0..1) of each of cells x cells cells that a box covers."""
+
+    def along(start: int, stop: int, length: int) -> Floats:
+        edges = np.linspace(0, length, cells + 1)
+        parts = np.minimum(stop, edges[1:]) - np.maximum(start, edges[:-1])
+        return np.asarray(np.clip(parts, 0, None) / (length / cells))
+
+    return np.outer(along(box.top, box.bottom, size.height), along(box.left, box.right, size.width))
 
 
 def share(saliency: Floats, box: Box, size: Size) -> float:
     """Share (0..1) of the saliency inside a box; it is taken as even within each cell."""
-
-    def covered(start: int, stop: int, length: int, cells: int) -> Floats:
-        edges = np.linspace(0, length, cells + 1)
-        return np.asarray(np.clip(np.minimum(stop, edges[1:]) - np.maximum(start, edges[:-1]), 0, None))
-
-    rows, columns = saliency.shape
-    across = covered(box.left, box.right, size.width, columns) / (size.width / columns)
-    down = covered(box.top, box.bottom, size.height, rows) / (size.height / rows)
-    return float(down @ saliency @ across / saliency.sum())
+    return float((covered(box, size, len(saliency)) * saliency).sum() / saliency.sum())

@@ -61,14 +61,44 @@ _SWAPS_SIDES = (5, 6, 7, 8)
 # A progressive JPEG has about ten scans; each costs a pass over the whole picture, however few bytes it holds.
 _MAX_SCANS = 60
 
+# Before its pixels a JPEG has some ten segments, a few hundred where Exif, XMP or a profile is large; Pillow's time for
+# them grows with the square of their number.
+_MAX_SEGMENTS = 400
+
 # Pillow decodes these in Python, at about 10 MB a second.
 _MAX_RUN_LENGTH = 8 << 20
+
+
+# What decoding may take for each pixel of `Limits.megapixels`, the file included: 150 MB for 24 megapixels, so that a
+# whole process stays below 200 MB.
+_MEMORY = 6.25
+
+# Chunks of a PNG, or blocks of a GIF before its first picture, that are looked at: encoders write some thousands.
+_MAX_CHUNKS = 100_000
+
+# What a PNG says besides its pixels and how to show them goes unread: texts, which expand to 64 MB, and animations.
+_PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"iCCP", b"eXIf", b"IDAT", b"IEND")
+
+# The tags of a TIFF that say how its pixels are stored and shown: TIFF 6.0, section 8 and after; 34675 is the profile.
+_TIFF_TAGS = frozenset(
+    (
+        *(256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325),
+        *(338, 339, 347, 529, 530, 531, 532, 34675),
+    )
+)
+_TIFF_LISTS = frozenset((258, 273, 279, 320, 324, 325, 338, 339, 347, 529, 530, 532, 34675))  # the others: one value
+_MAX_TAG = 1 << 20  # bytes: the places of 262,144 strips or tiles
+_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes by type of value
 
 
 class Limits(NamedTuple):
     """The largest pictures that are decoded, in millions of pixels.
 
-    A baseline JPEG is shrunk while it is decoded, so its limit can be higher than that of everything else.
+    A baseline JPEG is shrunk while it is decoded, so its limit can be higher than that of everything else. Kinds that
+    take more memory for a pixel than others have a lower one: `megapixels` of 24 means 24 for PNG, GIF and BMP, about
+    23 for progressive JPEG (24 where its colours are subsampled, as usual), 18 for TIFF, 14 for AVIF (9 without
+    subsampling, less with more than 8 bits), 9 for WebP (7 with alpha or without loss); 32 MB of file take a third
+    of it away from those that are copied.
     """
 
     megapixels: float = 24
@@ -115,27 +145,132 @@ def open_image(picture: Bytes, limits: Limits) -> tuple[ImageFile.ImageFile, int
             f"the {len(data)} bytes are no picture (they start with {data[:8].hex(' ')}): "
             "send JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF"
         )
-    if name == "PNG" and b"IEND\xaeB`\x82" not in data:  # Pillow is content when all rows are there
-        raise refusal(f"the PNG stops after {len(data)} bytes without its end: send the whole file")
     if name not in Image.OPEN:
         raise refusal(_ABSENT[name])
     with _pillow("opened"):
-        file = io.BytesIO(data)
+        if name == "JPEG":
+            _check_segments(data)
+        file = {"PNG": _png, "GIF": _gif, "TIFF": _tiff}.get(name, io.BytesIO)(data)
         image = _Jpeg(file) if name == "JPEG" else Image.OPEN[name][0](file, "")
         shrinks = isinstance(image, _Jpeg) and _single_scan(image)
         if any(codec == "bmp_rle" for codec, *_ in image.tile) and len(data) > _MAX_RUN_LENGTH:
             raise refusal(
                 f"the run-length encoded BMP has {len(data)} bytes, at most {_MAX_RUN_LENGTH} are read: save it as PNG"
             )
-    limit = limits.jpeg_megapixels if shrinks else limits.megapixels
+    limit = limits.jpeg_megapixels
+    if not shrinks:
+        pixel, copies = _cost(image, data)
+        limit = min(limits.megapixels, (limits.megapixels * _MEMORY - copies * len(data) / 1e6) / pixel)
     width, height = image.size
     if width * height > limit * 1e6:
         raise refusal(
             f"the picture has {width}x{height} pixels, {width * height / 1e6:.1f} megapixels; "
-            f"the limit for this kind is {limit:g}: make it smaller"
+            f"the limit for this kind is {max(limit, 0):.3g}: make it smaller, or save it as baseline JPEG"
         )
     turn = 1 if name in ("TIFF", "HEIF") else orientation(image.info.get("exif", b""))
     return image, turn
+
+
+def _cost(image: ImageFile.ImageFile, data: bytes) -> tuple[float, int]:
+    """The bytes that decoding takes for each pixel at most, and the copies of the file, the caller's included."""
+    if isinstance(image, _Jpeg):  # the coefficients of all scans, 16 bits each; the pixels are shrunk
+        areas = [across * down for _, across, down, _ in image.layer]
+        return 2 * sum(areas) / max(areas) + 0.2, 1
+    if image.format == "WEBP":  # two canvases, the frame, Pillow's image; what is lossless or has alpha has more
+        return (16.5 if image.mode == "RGB" and not _lossless(data) else 19.5), 3
+    if image.format in ("AVIF", "HEIF"):  # planes, the frame, Pillow's image, rows under way
+        # AV1 in ISOBMFF, 2.3: the third byte of av1C has flags for more than 8 bits and for each axis' subsampling.
+        at = data.find(b"av1C")
+        flags = data[at + 6] if 0 <= at < len(data) - 6 else 0x40
+        chroma = 2 / ((1 + (flags >> 3 & 1)) * (1 + (flags >> 2 & 1)))
+        bands = len(image.getbands())
+        return (1 + chroma + (bands == 4)) * (2 if flags & 0x40 else 1) + bands + 6, 2
+    if image.format == "TIFF":  # a strip may be the whole picture
+        return 8, 2
+    return 4, 1 if image.format == "BMP" else 2
+
+
+def _lossless(data: bytes) -> bool:
+    """Is this WebP's (first) picture stored without loss? RFC 9649, 2.3 to 2.7: chunks of name, length and body."""
+    at = 12
+    while (kind := data[at : at + 4]) not in (b"VP8 ", b"VP8L", b""):
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 24 if kind == b"ANMF" else 8 + length + length % 2  # a frame: 16 bytes, then chunks of its own
+    return kind == b"VP8L"
+
+
+def _check_segments(data: bytes) -> None:
+    """Refuses a JPEG with very many segments before its pixels: ITU-T T.81, B.1.1.4, a marker and a length each."""
+    at = 2
+    for _ in range(_MAX_SEGMENTS):
+        at = data.find(b"\xff", at)
+        while data[at + 1 : at + 2] == b"\xff":  # fill bytes
+            at += 1
+        if at < 0 or data[at + 1 : at + 2] in (b"\xda", b""):
+            return
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    raise refusal(f"the JPEG has more than {_MAX_SEGMENTS} segments of metadata: save it without them")
+
+
+def _png(data: bytes) -> io.BytesIO:
+    """A PNG with nothing but its picture: W3C PNG, 5.3, chunks of length, name, body and checksum.
+
+    Raises CloudError 101002 where its end is missing: Pillow is content when all rows are there.
+    """
+    whole = memoryview(data)
+    at, kept = 8, [whole[:8]]
+    for _ in range(_MAX_CHUNKS):
+        head = data[at : at + 8]
+        stop = at + 12 + int.from_bytes(head[:4], "big")
+        if len(head) < 8 or stop > len(data):
+            raise refusal(f"the PNG stops after {len(data)} bytes without its end: send the whole file")
+        if head[4:] in _PNG_CHUNKS:
+            kept.append(whole[at:stop])
+        if head[4:] == b"IEND":
+            return io.BytesIO(b"".join(kept))
+        at = stop
+    raise refusal(f"the PNG has more than {_MAX_CHUNKS} chunks: save it anew")
+
+
+def _gif(data: bytes) -> io.BytesIO:
+    """A GIF without what stands before its first picture, comments above all: GIF89a, 18 to 26, blocks of 255 bytes."""
+    at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
+    screen, control, blocks = data[:at], b"", 0
+    while data[at] == 0x21:  # an extension
+        start, at = at, at + 2
+        while data[at]:
+            at += 1 + data[at]
+            blocks += 1
+        at += 1
+        blocks += 1
+        if blocks > _MAX_CHUNKS:
+            raise refusal(f"the GIF has more than {_MAX_CHUNKS} blocks before its picture: save it anew")
+        if data[start + 1] == 0xF9:  # the graphic control, which says what is transparent
+            control = data[start:at]
+    return io.BytesIO(screen + control + data[at:])
+
+
+def _tiff(data: bytes) -> io.BytesIO:
+    """A TIFF whose first directory has nothing but sound tags about its picture, and no other directory.
+
+    TIFF 6.0, section 2: 12-byte entries of tag, type, count and value, or the place of a longer value. Pillow warns,
+    for the whole process, about tags that are broken.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    (start,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, start)
+    entries = []
+    for at in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind, length, place = struct.unpack_from(order + "HHII", data, at)
+        size = _TIFF_SIZES.get(kind, 0) * length
+        sound = 0 < size <= 4 or (4 < size <= min(len(data) - place, _MAX_TAG))
+        if tag in _TIFF_TAGS and sound and (length == 1 or tag in _TIFF_LISTS):
+            entries.append(data[at : at + 12])
+    file = io.BytesIO(data)
+    file.seek(start)
+    file.write(struct.pack(order + "H", len(entries)) + b"".join(entries) + bytes(4))
+    file.seek(0)
+    return file
 
 
 def _single_scan(image: _Jpeg) -> bool:
@@ -191,7 +326,7 @@ def open_upright(picture: Bytes, limits: Limits) -> tuple[Image.Image, dict[str,
         if isinstance(image, _Jpeg):
             options |= {"qtables": image.quantization, "subsampling": get_sampling(image)}
         elif image.format == "WEBP":
-            options |= {"lossless": bytes(memoryview(picture)[12:16]) == b"VP8L", "quality": 90}
+            options |= {"lossless": _lossless(bytes(picture)), "quality": 90}
         elif image.format in ("AVIF", "HEIF"):
             options |= {"quality": 90}
         image.load()
@@ -212,21 +347,40 @@ def read_grid(picture: Bytes, side: int, limits: Limits) -> tuple[npt.NDArray[np
         image.load()
         size = size if drafted else Size(*(image.size[::-1] if turn in _SWAPS_SIDES else image.size))
         box = drafted[1] if drafted else (0, 0, *image.size)
-        small = _opaque(image)
-        factors = [max(1, length // (2 * side)) for length in small.size]
-        if factors != [1, 1]:
-            small = small.reduce((factors[0], factors[1]))
+        across, down = (max(1, length // (2 * side)) for length in image.size)
+        small = _reduced(image, across, down)
         cells = _rgb(small, image.mode).resize(
-            (side, side), Image.Resampling.HAMMING, box=(0, 0, box[2] / factors[0], box[3] / factors[1])
+            (side, side), Image.Resampling.HAMMING, box=(0, 0, box[2] / across, box[3] / down)
         )
         return np.asarray(displayed(cells, turn)), size
 
 
-def _opaque(image: Image.Image) -> Image.Image:
-    """The image in a mode that can be averaged, transparent parts painted white.
+def _reduced(image: Image.Image, across: int, down: int) -> Image.Image:
+    """The image in a mode that can be averaged, transparent parts painted white, each across x down pixels made one.
 
-    Alpha is painted in place: a copy of 24 megapixels with alpha would take another 96 MB.
+    Strip by strip: a copy of 24 megapixels with alpha would take another 96 MB.
     """
+    if image.mode in _PLAIN and "transparency" not in image.info:
+        return image.reduce((across, down)) if (across, down) != (1, 1) else image
+    rows = down * max(1, _STRIP // (image.width * down))
+    strips = []
+    for top in range(0, image.height, rows):
+        strip = _opaque(image.crop((0, top, image.width, min(top + rows, image.height))))
+        strips.append(strip.reduce((across, down)))
+    small = Image.new(strips[0].mode, (strips[0].width, sum(strip.height for strip in strips)))
+    top = 0
+    for strip in strips:
+        small.paste(strip, (0, top))
+        top += strip.height
+    return small
+
+
+_PLAIN = ("L", "RGB", "CMYK", "I", "F")
+_STRIP = 1 << 20  # pixels
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The image in a mode that can be averaged, transparent parts painted white."""
     if image.mode == "PA" or "transparency" in image.info:
         image = image.convert("LA" if image.mode == "L" else "RGBA")
     if image.mode in ("RGBA", "LA"):
@@ -235,7 +389,7 @@ def _opaque(image: Image.Image) -> Image.Image:
         return image
     if image.mode.startswith("I;16"):
         return image.convert("I")
-    return image if image.mode in ("L", "RGB", "CMYK", "I", "F") else image.convert("RGB")
+    return image if image.mode in _PLAIN else image.convert("RGB")
 
 
 # What is white in a picture whose pixels are not 8 bit: the first of these that no pixel exceeds.

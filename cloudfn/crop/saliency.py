@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cloudfn.crop.faces import face_map, find_faces
+from cloudfn.crop.faces import Floats, face_map, find_faces
 from cloudfn.crop.values import Size
 
 Map = npt.NDArray[np.float32]
@@ -89,9 +89,21 @@ class Layers:
     def __init__(self, rgb: npt.NDArray[np.uint8]) -> None:
         """`rgb`: uint8, shape (FINE, FINE, 3)."""
         self.fine = lab(rgb)
+        self.grey = np.asarray(Image.fromarray(rgb).convert("L"))
         self.rgb = _pooled(np.moveaxis(rgb, 2, 0).astype(np.float32))
         self.lab = _pooled(self.fine)
         self._blurred: dict[float, Map] = {}
+
+    @cached_property
+    def skin(self) -> Map:
+        """Likelihood (0..1) of skin: a Gaussian in the CbCr plane.
+
+        After Hsu et al., "Face detection in color images", PAMI 2002.
+        """
+        red, green, blue = self.rgb
+        cb = 128 - 0.169 * red - 0.331 * green + 0.5 * blue
+        cr = 128 + 0.5 * red - 0.419 * green - 0.081 * blue
+        return np.asarray(np.exp(-0.5 * (((cb - 108) / 12) ** 2 + ((cr - 150) / 10) ** 2)))
 
     def blurred(self, sigma: float) -> Map:
         if sigma not in self._blurred:
@@ -165,17 +177,6 @@ def off_centre_colour(layers: Layers) -> Map:
     return np.asarray(np.hypot(x, y)[layers.bins])
 
 
-def skin(layers: Layers) -> Map:
-    """Likelihood (0..1) of skin: a Gaussian in the CbCr plane
-
-    After Hsu et al., "Face detection in color images", PAMI 2002.
-    """
-    red, green, blue = layers.rgb
-    cb = 128 - 0.169 * red - 0.331 * green + 0.5 * blue
-    cr = 128 + 0.5 * red - 0.419 * green - 0.081 * blue
-    return np.asarray(np.exp(-0.5 * (((cb - 108) / 12) ** 2 + ((cr - 150) / 10) ** 2)))
-
-
 def spectral_residual(layers: Layers) -> Map:
     """Hou & Zhang, "Saliency detection: a spectral residual approach", CVPR 2007, of lightness."""
     spectrum = np.fft.fft2(layers.lab[0])
@@ -208,7 +209,7 @@ FEATURES: dict[str, Callable[[Layers], Map]] = {
     "lightness": lambda layers: layers.blurred(1)[0],
     "redness": lambda layers: layers.blurred(1)[1],
     "yellowness": lambda layers: layers.blurred(1)[2],
-    "skin": skin,
+    "skin": lambda layers: layers.skin,
     "spectral residual": spectral_residual,
 }
 
@@ -260,9 +261,13 @@ def wide(maps: Map) -> Map:
     return blur(maps, _WIDE)
 
 
-def saliency_map(rgb: npt.NDArray[np.uint8], size: Size, model: Weights) -> Map:
-    """Saliency (> 0) of each cell of a picture: uint8 RGB, (FINE, FINE, 3), that is `size` large in truth."""
-    layers = Layers(rgb)
+def face_windows(layers: Layers, size: Size) -> Floats:
+    """Where faces are in a picture that is `size` large in truth; see `find_faces`."""
+    return find_faces(layers.grey, layers.skin, size)
+
+
+def saliency_map(layers: Layers, faces: Floats, model: Weights) -> Map:
+    """Saliency (> 0) of each cell of a picture in which `faces` were found."""
     local = np.full((CELLS, CELLS), model.bias, dtype=np.float32)
     around = np.zeros_like(local)
     for name, (here, nearby) in model.features.items():
@@ -272,8 +277,7 @@ def saliency_map(rgb: npt.NDArray[np.uint8], size: Size, model: Weights) -> Map:
     for name, weight in model.places.items():
         local += np.float32(weight) * PLACES[name]
     saliency = (1 / (1 + np.exp(-local - wide(around)))) ** 2
-    grey = np.asarray(Image.fromarray(rgb).convert("L"))
-    saliency += _FACE * saliency.mean() * face_map(find_faces(grey, skin(layers), size), CELLS)
+    saliency += _FACE * saliency.mean() * face_map(faces, CELLS)
     saliency = top_weighted(saliency, _TOP)
     # Where there is nothing to see, nothing is to be preferred, not even the middle or the top.
     evidence = np.clip(layers.lab.std(axis=(1, 2)).max() / _FAINT - 1, 0, 1)

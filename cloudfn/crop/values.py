@@ -6,8 +6,14 @@ A box is in pixels of the picture *as displayed* (EXIF orientation applied), ori
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from numpy import float64
+    from numpy.typing import NDArray
+
+    from cloudfn.crop.finder import Analysis
 
 
 class Size(NamedTuple):
@@ -26,6 +32,41 @@ class Box(NamedTuple):
     bottom: int
 
 
+class Placed(NamedTuple):
+    """A box, and the share (0..1) of the picture's saliency inside it."""
+
+    box: Box
+    score: float
+
+
+class Point(NamedTuple):
+    """A place in the picture, from its top left corner: x to the right, y down."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a crop is where it is.
+
+    `map` is the saliency: shape (64, 64), rows first, cell (i, j) covers the share i/64 .. (i + 1)/64 of the height and
+    likewise of the width; with no focus it sums to 1, and each focus adds its weight. `boxes` are those that were
+    found, `runners_up` for each of them the best other positions of the same window, at most two. `faces` are never
+    cut while another position of a window keeps them whole; `focus` are the caller's boxes. The focal point is the
+    peak of the map, in pixels (`focal_point`) and in shares 0..1 of the sides (`focal_share`).
+    """
+
+    size: Size
+    map: NDArray[float64]
+    boxes: tuple[Placed, ...]
+    runners_up: tuple[tuple[Placed, ...], ...]
+    faces: tuple[Box, ...]
+    focus: tuple[Box, ...]
+    focal_point: Point
+    focal_share: Point
+
+
 @dataclass(frozen=True)
 class Found:
     """Where to crop: one box for each ratio that was asked for, in order; with none, one box of the engine's choice.
@@ -37,3 +78,9 @@ class Found:
     boxes: tuple[Box, ...]
     size: Size
     scores: tuple[float, ...]
+    _ratios: tuple[float, ...] = field(repr=False, compare=False)
+    _analysis: Analysis = field(repr=False, compare=False)
+
+    def explain(self) -> Explanation:
+        """Why the boxes are where they are: map, scores, runners-up, faces, focal point."""
+        return self._analysis.explain(self._ratios)

@@ -7,10 +7,12 @@ is a difference of two values of the map's cumulative profile along that axis: t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from cloudfn.crop.values import Box, Size
+from cloudfn.crop.values import Box, Placed, Size
 
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.int_]
@@ -43,27 +45,48 @@ def inside(cumulated: Floats, start: Pixels, stop: Pixels, length: int) -> Float
     return np.interp(stop, edges, cumulated) - np.interp(start, edges, cumulated)
 
 
-def slide(cumulated: Floats, window: int, length: int) -> tuple[int, float]:
-    """The best start (0 .. length - window) of a window on an axis, and the share of the profile inside it.
+def slide(
+    cumulated: Floats, window: int, length: int, kept: Sequence[tuple[int, int, float]] = ()
+) -> tuple[int, Floats]:
+    """The best start (0 .. length - window) of a window on an axis, and the share of the profile for every start.
 
+    The best one keeps the largest sum of weights of `kept` (start, stop, weight) whole, and of these the largest share.
     Equal shares go to the start that is nearest to the centred one (the smaller of two).
     """
     starts = np.arange(length - window + 1)
     shares = inside(cumulated, starts, starts + window, length)
+    whole = np.zeros(len(starts))
+    for first, stop, weight in kept:
+        whole += weight * ((starts <= first) & (stop <= starts + window))
+    allowed = whole >= whole.max() - 1e-9  # rounding of sums stays far below this
+    ties = allowed & (shares >= shares[allowed].max() - 1e-9)
     off_centre = np.abs(2 * starts - (length - window))
-    ties = shares >= shares.max() - 1e-9  # rounding of the cumulative sum stays far below this
-    start = int(starts[ties][np.argmin(off_centre[ties])])
-    return start, float(shares[start])
+    return int(starts[ties][np.argmin(off_centre[ties])]), shares
 
 
-def best(columns: Floats, rows: Floats, size: Size, ratio: float) -> tuple[Box, float]:
-    """The largest box of `ratio` that keeps most of the saliency, and the share that it keeps.
+def best(
+    columns: Floats, rows: Floats, size: Size, ratio: float, kept: Sequence[tuple[Box, float]] = ()
+) -> list[Placed]:
+    """The largest box of `ratio` that keeps most of the saliency, then the runners-up: at most two.
 
-    `columns` and `rows` are the cumulative profiles of the map along x and y.
+    `kept` are parts of the picture, each with a weight, that are not cut while another position keeps them whole. A
+    runner-up is the best of the windows that share at most half of themselves with each of those before it. `columns`
+    and `rows` are the cumulative profiles of the map along x and y.
     """
     window = largest(size, ratio)
-    if window.width < size.width:
-        left, share = slide(columns, window.width, size.width)
-        return Box(left, 0, left + window.width, size.height), share
-    top, share = slide(rows, window.height, size.height)
-    return Box(0, top, size.width, top + window.height), share
+    axis, cumulated = (0, columns) if window.width < size.width else (1, rows)
+    spans = [(box[axis], box[axis + 2], weight) for box, weight in kept]
+    start, shares = slide(cumulated, window[axis], size[axis], spans)
+    starts, left = [start], shares.copy()
+    while len(starts) < 3:
+        left[max(0, starts[-1] - window[axis] // 2) : starts[-1] + window[axis] // 2 + 1] = -1
+        if left.max() < 0:
+            break
+        starts.append(int(left.argmax()))
+    return [
+        Placed(
+            Box(at, 0, at + window.width, size.height) if axis == 0 else Box(0, at, size.width, at + window.height),
+            float(shares[at]),
+        )
+        for at in starts
+    ]

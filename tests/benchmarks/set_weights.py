@@ -204,10 +204,15 @@ class Trainer:
         return scaled, float(bias.detach() - (scaled * self.shift).sum())
 
 
+def engine_map(photo: Photo, model: saliency.Weights) -> saliency.Map:
+    layers = saliency.Layers(photo.rgb)
+    return saliency.saliency_map(layers, saliency.face_windows(layers, photo.size), model)
+
+
 def fit_margins(photos: list[Photo], model: saliency.Weights) -> dict[str, list[float]]:
     """The weights of `frame.free_box`: largest mean intersection over union with what people drew."""
     drawn = [photo for photo in photos if photo.kind == "fcdb"]
-    rows = np.stack([frame.features(saliency.saliency_map(p.rgb, p.size, model).astype(float), p.size) for p in drawn])
+    rows = np.stack([frame.features(engine_map(p, model).astype(float), p.size) for p in drawn])
     inputs, boxes = torch.tensor(rows).float(), torch.tensor([np.array(p.drawn) / (p.size * 2) for p in drawn]).float()
     spread = inputs.std((0, 1)) + (inputs.std((0, 1)) == 0)
     weights = torch.zeros(3, inputs.shape[2])
@@ -241,7 +246,7 @@ def as_model(weights: Array, bias: float) -> saliency.Weights:
 def measure(trainer: Trainer, photos: list[Photo], model: saliency.Weights, which: Any) -> dict[str, float]:
     """Mean worth of the best positions on the engine's own maps, by kind, and of the free box."""
     chosen_photos = [photos[i] for i in which.tolist()]
-    saliencies = [saliency.saliency_map(photo.rgb, photo.size, model) for photo in chosen_photos]
+    saliencies = [engine_map(photo, model) for photo in chosen_photos]
     maps = torch.tensor(np.stack([pooled(found) for found in saliencies]))
     shares, chosen = trainer.shares(maps, 0.0, which)  # the engine's maps are top-weighted already
     worth = trainer.worth[chosen].gather(1, shares.argmax(1, keepdim=True))[:, 0].numpy()
