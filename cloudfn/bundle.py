@@ -36,8 +36,8 @@ _ALIASES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _NOT_DEPLOYED = ("cli", "server", "__main__.py", "batch.py", "bundle.py", "testing.py")
 # Of what pip installs: scripts, and records of this very installation.
 _PIP_NOISE = re.compile(r"(bin/.*|[^/]+\.dist-info/(RECORD|INSTALLER|REQUESTED|direct_url\.json))")
-# Of a function's folder: what tools leave behind; and every name that begins with a dot.
-_LEFT_OUT = ("__pycache__", "*.pyc", "node_modules", "venv")
+# Of a function's folder: what tools leave behind, earlier bundles among it; and every name that begins with a dot.
+_LEFT_OUT = ("__pycache__", "*.pyc", "*.zip", "node_modules", "venv")
 _SECRETS = (
     *(".env", ".env.*", "*.env", ".netrc", ".npmrc", ".pypirc", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*"),
     *("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "credentials", "credentials.*", "secrets.*"),

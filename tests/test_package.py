@@ -264,6 +264,7 @@ def test_what_tools_leave_behind_stays_behind(pip: _Pip, function: Path, tmp_pat
     for name in (
         ".git/config",
         "__pycache__/a.pyc",
+        "earlier.zip",
         "venv/pyvenv.cfg",
         "env/pyvenv.cfg",
         "env/lib/x.py",
