@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -182,7 +183,10 @@ def test_mangum_reads_and_writes_the_same(form: str, sent: Sent) -> None:
         await send({"type": "http.response.body", "body": sent.body})
 
     event = FORMS[form](sent)
-    reply = Mangum(app, lifespan="off")(event, {})  # type: ignore[arg-type]
+    asyncio.set_event_loop(loop := asyncio.new_event_loop())  # Mangum looks for one that is set
+    with contextlib.closing(loop):
+        reply = Mangum(app, lifespan="off")(event, {})  # type: ignore[arg-type]
+    asyncio.set_event_loop(None)
     ours, _ = platforms.recognise(event)
     request = ours.read(event, None)
     query = events.query(read["query_string"].decode())
