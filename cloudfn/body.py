@@ -6,19 +6,16 @@ Understood are JSON objects, forms, multipart/form-data (RFC 7578), and a pictur
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from email.message import Message
 from typing import Any
 from urllib.parse import parse_qsl
 
-from cloudfn import media
+from cloudfn import media, multipart
 from cloudfn.errors import CloudError
 from cloudfn.platforms.base import Request
 
-_MAX_PARTS = 32
-_MAX_HEAD = 8192  # bytes of one part's headers
-_BOUNDARY = re.compile(rb"[ -~]{0,69}[!-~]")  # RFC 2046, leniently: printable ASCII, 1 to 70, no space at its end
+_MAX_FIELDS = 32
 _EXPECTED = "send a JSON object, multipart/form-data, or a picture as the whole body"
 
 
@@ -33,7 +30,8 @@ def parameters(request: Request, *, strict: bool = True) -> dict[str, Any]:
 
 
 def _from_body(request: Request, strict: bool) -> Mapping[str, Any]:
-    header = _header("Content-Type", request.content_type)
+    header = Message()
+    header["Content-Type"] = request.content_type.replace("\r", " ").replace("\n", " ")
     kind = header.get_content_type() if request.content_type else ""
     if request.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise _refusal("the body is compressed", "send it without Content-Encoding")
@@ -48,12 +46,6 @@ def _from_body(request: Request, strict: bool) -> Mapping[str, Any]:
         else:
             raise _refusal(f"the body is {kind or 'of no declared type'}"[:120], _EXPECTED)
     return reader(header, request.body)
-
-
-def _header(name: str, value: str) -> Message:
-    message = Message()
-    message[name] = value.replace("\r", " ").replace("\n", " ")
-    return message
 
 
 def _looks_like_json(kind: str, body: bytes) -> bool:
@@ -77,7 +69,7 @@ def _form(header: Message, body: bytes) -> Mapping[str, Any]:
     if body.lstrip()[:1] == b"{":
         return _json(header, body)
     try:
-        return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=_MAX_PARTS))
+        return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=_MAX_FIELDS))
     except ValueError:
         raise _refusal("the body is no form") from None
 
@@ -93,45 +85,26 @@ def _picture_type(declared: str, data: bytes) -> str:
 
 
 def _multipart(header: Message, body: bytes) -> Mapping[str, Any]:
-    boundary = str(header.get_param("boundary") or "").encode("ascii", "replace")
-    if not _BOUNDARY.fullmatch(boundary):
+    content_type = str(header["Content-Type"])
+    if not multipart.boundary(content_type):
         raise _refusal("the Content-Type is multipart/form-data without a boundary")
-    delimiter = b"\r\n--" + boundary
-    _before, *parts = (b"\r\n" + body).split(delimiter, _MAX_PARTS + 2)
-    if len(parts) > _MAX_PARTS + 1:
-        raise _refusal(f"the body has more than {_MAX_PARTS} parts")
-    if not parts or not parts[-1].startswith(b"--"):
-        raise _refusal("the multipart body has no end: it is cut off, or its boundary is another one")
-    fields: dict[str, Any] = {}
-    for part in parts[:-1]:
-        name, value = _part(part)
-        fields[name] = value
-    return fields
+    try:
+        parts = multipart.parse(content_type, body)
+    except ValueError as error:
+        raise _refusal(str(error)) from None
+    return {part.name: _value(part) for part in parts}
 
 
-def _part(part: bytes) -> tuple[str, Any]:
-    """A part's field and value: text, or a file as {"contentType", "value", "fileName"}."""
-    # Behind the delimiter there may be white space, then its line ends; a part without headers has an empty line.
-    head, gap, content = part.lstrip(b" \t").partition(b"\r\n\r\n")
-    if not gap or not head.startswith(b"\r\n") or len(head) > _MAX_HEAD:
-        raise _refusal("a part of the multipart body has no headers")
-    headers = {}
-    for line in head.decode("utf-8", "replace").split("\r\n")[1:]:
-        name, _, value = line.partition(":")
-        headers[name.strip().lower()] = value.strip()
-    disposition = _header("Content-Disposition", headers.get("content-disposition", ""))
-    field = disposition.get_param("name", header="Content-Disposition")
-    if not isinstance(field, str) or not field:
-        raise _refusal("a part of the multipart body has no name")
-    file_name = disposition.get_filename()
-    kind = headers.get("content-type", "")
-    if file_name is None and not kind.startswith("image/"):
+def _value(part: multipart.Part) -> Any:
+    """A part's text, or its file as {"contentType", "value", "fileName"}."""
+    kind = part.headers.get("content-type", "")
+    if part.filename is None and not kind.startswith("image/"):
         try:
-            return field, content.decode("utf-8")
+            return part.data.decode("utf-8")
         except UnicodeDecodeError:
-            raise _refusal(f"the part {field[:40]!r} is binary but has no file name", "send it as a file") from None
-    named = {"fileName": file_name} if file_name else {}
-    return field, {"contentType": _picture_type(kind, content), "value": content, **named}
+            raise _refusal(f"the part {part.name[:40]!r} is binary but has no file name", "send it as a file") from None
+    named = {"fileName": part.filename} if part.filename else {}
+    return {"contentType": _picture_type(kind, part.data), "value": part.data, **named}
 
 
 def _refusal(text: str, cure: str = _EXPECTED, code: int = -401002) -> CloudError:

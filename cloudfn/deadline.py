@@ -10,7 +10,8 @@ pools, so a requests session is given them with
 
     adapter.poolmanager.pool_classes_by_scheme = {"https": Pool}
 
-A deadline that is over shows as TimeoutError, or as what urllib3 and requests turn that into.
+A deadline that is over shows as TimeoutError, or as what urllib3 and requests turn that into. Where urllib3 is older
+than 2, importing this module raises CloudError -601002.
 """
 
 from __future__ import annotations
@@ -27,8 +28,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-import urllib3.connection
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from cloudfn.errors import CloudError
+
+try:
+    import urllib3.connection
+    from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+except ImportError as error:  # requests is content with urllib3 1.26
+    _cure = 'pip install "urllib3>=2"'
+    raise CloudError(-601002, f"calls over the network need urllib3 2 or newer: {_cure}", hint=_cure) from error
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -145,6 +145,19 @@ def test_crop_explains_and_takes_hints(run: Run, permitted: Path, photo: Any) ->
     assert "not inside the picture of 451x300 pixels" in outside.stderr
 
 
+def test_crop_analyses_a_picture_once(permitted: Path, photo: Any) -> None:
+    script = (
+        "import sys, cloudfn.cli; from cloudfn.crop import finder\n"
+        "count, find = [], finder.find\n"
+        "finder.find = lambda *given: count.append(1) or find(*given)\n"
+        "code = cloudfn.cli.main(['crop', sys.argv[1], '--explain', 'why.png', '--focus', '0,0,60,60'])\n"
+        "sys.exit(code or len(count) != 1)"
+    )
+    command = [sys.executable, "-c", script, str(photo("chelsea.jpg"))]
+    assert subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 0
+    assert (permitted / "why.png").exists()
+
+
 def test_two_pictures_of_one_name_do_not_overwrite_each_other(run: Run, permitted: Path, photo: Any) -> None:
     other = permitted / "chelsea.jpg"
     other.write_bytes(photo("coffee.jpg").read_bytes())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -182,6 +183,22 @@ def test_importing_costs_next_to_nothing() -> None:
     heavy = ("requests", "urllib3", "jsonschema", "dotenv", "PIL", "numpy")
     script = f"import sys, cloudfn; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("settings", ["backend='local'", "access_token='t0ken-0123456789'"])
+def test_an_urllib3_that_is_too_old(settings: str, permitted: Path) -> None:
+    script = (
+        "import sys, urllib3.exceptions; del urllib3.exceptions.NameResolutionError  # as in 1.26\n"
+        "import cloudfn as cloud, cloudfn.cli\n"
+        f"try: cloud.Cloud({settings}).openapi.img.aiCrop(imgUrl='https://example.com/a.jpg')\n"
+        "except cloud.CloudError as err: print(err.errCode, err.hint, flush=True)\n"
+        "sys.exit(cloudfn.cli.main(['check']))"
+    )
+    environment = {**os.environ, "WX_ACCESS_TOKEN": "t0ken-0123456789"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=30)
+    assert done.stdout.startswith('-601002 pip install "urllib3>=2"\n')
+    assert (done.stdout.count('cure: pip install "urllib3>=2"'), done.returncode) == (1, 3)
 
 
 def test_the_public_names_are_all_there_and_no_submodule_has_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -144,3 +145,23 @@ def test_without_the_engines_packages(missing: str, permitted: Path, photo: Any)
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert told.startswith("errCode: -601002 system args error | errMsg: openapi.img.aiCrop:fail ")
     assert 'pip install "cloudfn-aicrop[local]"' in told
+
+
+@pytest.mark.parametrize("missing", ["PIL", "numpy"])
+def test_without_the_engines_packages_nothing_is_fetched(
+    missing: str, permitted: Path, server: RecordingServer
+) -> None:
+    script = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "import cloudfn as cloud, cloudfn.cli\n"
+        "try: cloud.Cloud(backend='local', allow_hosts='127.0.0.1').openapi.img.aiCrop(imgUrl=sys.argv[1])\n"
+        "except cloud.CloudError as err: print(err, flush=True)\n"
+        "sys.exit(cloudfn.cli.main(['crop', sys.argv[1], '--out', 'cut']))"
+    )
+    command = [sys.executable, "-c", script, f"{server.url}/a.jpg"]
+    environment = {**os.environ, "CLOUDFN_ALLOW_HOSTS": "127.0.0.1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=30)
+    for told in (done.stdout, done.stderr):
+        assert "-601002" in told
+        assert 'pip install "cloudfn-aicrop[local]"' in told
+    assert (done.returncode, server.connections) == (3, 0)

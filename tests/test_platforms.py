@@ -275,14 +275,17 @@ def test_bodies_that_say_little_of_themselves() -> None:
 
 
 def test_a_file_in_a_form_keeps_its_bytes_and_name() -> None:
-    tricky = b"\r\n--" + events.BOUNDARY[:-1].encode() + b"\r\n\r\n\x00--\r\n"
+    boundary = events.BOUNDARY.encode()
+    tricky = b"\r\n--" + boundary[:-1] + b"\r\n\r\n\x00--\r\n--" + boundary + b"X\r\n"
 
     @cloud.function
     def keep(event: Any, context: Any) -> Any:
-        assert event["img"] == {"contentType": "image/png", "value": tricky, "fileName": "a b.jpg"}
+        assert event["img"] == {"contentType": "image/png", "value": tricky, "fileName": 'a "b".jpg'}
         return event["note"]
 
-    answer = call(keep, "environ", Sent(*multipart(tricky, "image/png", note="图")))
+    body, content_type = multipart(tricky, "image/png", note="图")
+    body = body.replace(b"a b.jpg", b"a %22b%22.jpg")  # as browsers write a quote
+    answer = call(keep, "environ", Sent(body, content_type))
     assert (answer.status, answer.content_type, answer.body.decode()) == (200, "text/plain; charset=utf-8", "图")
 
 

@@ -165,6 +165,22 @@ def test_slow_loris_stops_nobody(serve: Any) -> None:
         assert slow[2].recv(100).startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.parametrize("size", [1, 5000])
+def test_a_body_in_pieces_is_read_whole(size: int, serve: Any) -> None:
+    process = serve("--workers", "1")
+    img = b'Content-Disposition: form-data; name="img"; filename="a"\r\n\r\n'
+    rest = img + PHOTO + b"\r\n--b--\r\n"
+    with process.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(unfinished(len(b"--b\r\n" + rest)))
+        for start in range(0, 20_000, size):
+            connection.sendall(rest[start : start + size])
+        connection.sendall(rest[20_000:])
+        assert b'"errcode": 0' in connection.recv(10_000)
+    requests.get(process.url, timeout=10)
+    assert process.log[0]["picture"] == len(PHOTO)
+
+
 def test_hang_ups_cost_nothing(serve: Any) -> None:
     process = serve("--workers", "1", "--latency", "1s")
     body = b'--b\r\nContent-Disposition: form-data; name="img"; filename="a"\r\n\r\n' + PHOTO + b"\r\n--b--\r\n"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
+from cloudfn import crop
 from cloudfn.call import Call, Trace, failure
 from cloudfn.errors import CloudError
 from cloudfn.settings import Settings
+
+Find: TypeAlias = Callable[..., crop.Found]  # called as cloudfn.crop.find(picture, ratios, max_megapixels=..., ...)
 
 
 class Local:
@@ -16,8 +20,9 @@ class Local:
 
     name = "local"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, find: Find = crop.find) -> None:
         self._settings = settings
+        self._find = find
 
     def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
         """WeChat's JSON for `call`: corners in pixels of the picture as displayed, right and bottom inclusive.
@@ -31,7 +36,7 @@ class Local:
             raise failure(call.api, -601002, f"the embedded engine does not answer this API; {hint}", hint=hint)
         try:
             trace.attempts = 1
-            return answer(call, self._settings, trace)
+            return answer(call, self._find, self._settings, trace)
         except CloudError as error:
             raise failure(call.api, error.errCode, error.errMsg, hint=error.hint) from error
 
@@ -39,13 +44,11 @@ class Local:
         """Nothing to give back."""
 
 
-def _ai_crop(call: Call, settings: Settings, trace: Trace) -> dict[str, Any]:
-    from cloudfn import crop
-
+def _ai_crop(call: Call, find: Find, settings: Settings, trace: Trace) -> dict[str, Any]:
     picture = call.params["img"].value if "img" in call.params else _fetched(call, settings)
     trace.bytes = len(picture)
     ratios = call.params["ratios"].values if "ratios" in call.params else ()
-    found = crop.find(
+    found = find(
         picture,
         ratios,
         max_megapixels=settings.max_megapixels,
@@ -74,7 +77,11 @@ def _fetched(call: Call, settings: Settings) -> bytes:
 
 
 def fetched(url: str, settings: Settings) -> bytes:
-    """The picture behind a URL, within the limits of the settings; raises `CloudError` 101000."""
+    """The picture behind a URL, within the limits of the settings.
+
+    Raises `CloudError`: 101000, and -601002 before any network where the engine's packages are not installed.
+    """
+    _check_engine()
     from cloudfn.fetch import fetch
 
     # Half of the time is the picture's: the rest is the engine's and the answer's.
@@ -85,6 +92,15 @@ def fetched(url: str, settings: Settings) -> bytes:
         allow_hosts=settings.allow_hosts,
         ca_bundle=settings.ca_bundle or None,
     )
+
+
+def _check_engine() -> None:
+    """Raise what the engine would raise when it is too late: after the download."""
+    try:
+        from cloudfn.crop import finder  # noqa: F401
+    except ImportError as error:
+        cure = 'pip install "cloudfn-aicrop[local]"'
+        raise CloudError(-601002, f"the crop engine needs Pillow and numpy ({error}): {cure}", hint=cure) from error
 
 
 _ANSWERS = {"img.aiCrop": _ai_crop}

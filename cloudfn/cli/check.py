@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from cloudfn import permissions, settings
 from cloudfn.apis import APIS
 from cloudfn.backends import choose, name_of
-from cloudfn.deadline import Deadline
 from cloudfn.errors import CloudError
 from cloudfn.naming import near
 from cloudfn.settings import Settings
@@ -107,6 +106,11 @@ def _backend(chosen: Settings) -> Iterator[Finding]:
         yield from _extras(PROBLEM)
         return
     try:
+        import cloudfn.deadline  # noqa: F401 - what every connection needs
+    except CloudError as error:
+        yield Finding(PROBLEM, "urllib3", error.errMsg, error.hint)
+        return
+    try:
         choose(chosen).close()
     except CloudError as error:
         yield Finding(PROBLEM, "CLOUDFN_API_BASE", error.errMsg, error.hint)
@@ -118,6 +122,7 @@ def _backend(chosen: Settings) -> Iterator[Finding]:
 def _credentials(chosen: Settings) -> Iterator[Finding]:
     """What can be told of the credentials without asking WeChat: whether they are there, and their form."""
     from cloudfn.backends.tokens import TokenFile
+    from cloudfn.deadline import Deadline
 
     if chosen.uses_side_car:
         yield Finding(OK, "credentials", "CloudRun's side-car adds the token")

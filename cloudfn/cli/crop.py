@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 from cloudfn import crop, media, params, settings
 from cloudfn.apis import APIS
 from cloudfn.backends import choose, perform
-from cloudfn.call import Backend, Call
+from cloudfn.backends.local import Local, fetched
+from cloudfn.call import Backend
 from cloudfn.cli.report import exit_code, report
 from cloudfn.errors import CloudError
 
@@ -51,6 +53,22 @@ def add(commands: Any) -> None:
     parser.set_defaults(run=run, usage=parser.error)
 
 
+class _Finder:
+    """The engine with the boxes of --focus, for which the cloud call has no place; keeps the last that it found."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self.found: crop.Found | None = None
+
+    def __call__(self, picture: bytes, ratios: Sequence[float], **limits: float) -> crop.Found:
+        try:
+            self.found = crop.find(picture, ratios, focus=self._arguments.focus, **limits)
+        except ValueError as error:
+            self._arguments.usage(f"--focus: {error}")  # which ends the command
+            raise
+        return self.found
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Crop each picture; what fails is told and the others go on. Nothing here reads config.json."""
     labels = _labels(arguments)
@@ -62,11 +80,12 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.explain or arguments.focus) and arguments.backend != "local":
         arguments.usage("--explain and --focus are answered by the embedded engine: use --backend local")
     chosen = settings.load({"backend": arguments.backend})
-    backend = choose(chosen)
+    finder = _Finder(arguments)
+    backend = Local(chosen, find=finder) if arguments.backend == "local" else choose(chosen)
     errors = []
     for picture, name in zip(arguments.pictures, _names(arguments.pictures), strict=True):
         try:
-            result = _crop(picture, name, labels, arguments, chosen, backend)
+            result = _crop(picture, name, labels, arguments, chosen, backend, finder)
         except CloudError as error:
             errors.append(error)
             report(error, picture)
@@ -108,65 +127,25 @@ def _crop(
     arguments: argparse.Namespace,
     chosen: settings.Settings,
     backend: Backend,
+    finder: _Finder,
 ) -> dict[str, Any]:
     given: dict[str, Any] = {"ratios": arguments.ratios}
     is_url = picture.lower().startswith(("http://", "https://"))
-    wants_pixels = arguments.out or arguments.preview or arguments.explain or arguments.focus
+    wants_pixels = arguments.out or arguments.preview or arguments.explain
     if not is_url:
         given["img"] = Path(picture)
     elif wants_pixels:
         # One download for the box and for the pixels: behind a URL the picture may be another one a moment later.
-        given["img"] = _downloaded(picture, chosen)
+        given["img"] = fetched(picture, chosen)
     else:
         given["imgUrl"] = picture
     call = params.read(_API, given)
     result = perform(call, backend)
     if wants_pixels:
         data = call.params["img"].value
-        if arguments.explain or arguments.focus:
-            _explain(data, result, call, labels, arguments, chosen)
         boxes = [_half_open(box) for box in result["results"]]
-        _write_pictures(data, boxes, name, labels, arguments, chosen)
+        _write_pictures(data, boxes, name, labels, arguments, chosen, finder.found)
     return result
-
-
-def _explain(
-    data: bytes,
-    result: dict[str, Any],
-    call: Call,
-    labels: list[str],
-    arguments: argparse.Namespace,
-    chosen: settings.Settings,
-) -> None:
-    """Write why the boxes are there, and put those with --focus into `result`: the cloud call has no place for it."""
-    from cloudfn.cli.preview import explain
-    from cloudfn.crop.picture import Limits
-
-    limits = Limits(chosen.max_megapixels, chosen.max_jpeg_megapixels)
-    ratios = call.params["ratios"].values if "ratios" in call.params else ()
-    try:
-        found = crop.find(
-            data,
-            ratios,
-            focus=arguments.focus,
-            max_megapixels=limits.megapixels,
-            max_jpeg_megapixels=limits.jpeg_megapixels,
-        )
-    except ValueError as error:
-        arguments.usage(f"--focus: {error}")
-    result["results"] = [
-        {"cropLeft": box.left, "cropTop": box.top, "cropRight": box.right - 1, "cropBottom": box.bottom - 1}
-        for box in found.boxes
-    ]
-    if arguments.explain:
-        drawn = explain(data, found.explain(), labels, arguments.explain.suffix.lower(), limits)
-        _write(arguments.explain, drawn)
-
-
-def _downloaded(url: str, chosen: settings.Settings) -> bytes:
-    from cloudfn.backends.local import fetched
-
-    return fetched(url, chosen)
 
 
 def _half_open(box: dict[str, int]) -> crop.Box:
@@ -180,21 +159,28 @@ def _write_pictures(
     labels: list[str],
     arguments: argparse.Namespace,
     chosen: settings.Settings,
+    found: crop.Found | None,
 ) -> None:
     limits = chosen.max_megapixels, chosen.max_jpeg_megapixels
     if arguments.out:
-        extension = {"jpeg": "jpg"}
+        endings = {"jpeg": "jpg"}
         cuts = crop.cut(data, boxes, max_megapixels=limits[0], max_jpeg_megapixels=limits[1])
         for label, cut in zip(_unlike(labels), cuts, strict=True):
             kind = media.sniff(cut) or "image/png"
             ending = kind.partition("/")[2]
-            file = f"{name}-{label.replace(':', 'x')}.{extension.get(ending, ending)}"
+            file = f"{name}-{label.replace(':', 'x')}.{endings.get(ending, ending)}"
             _write(arguments.out / file, cut)
     if arguments.preview:
         from cloudfn.cli.preview import draw
         from cloudfn.crop.picture import Limits
 
         _write(arguments.preview, draw(data, boxes, labels, arguments.preview.suffix.lower(), Limits(*limits)))
+    if arguments.explain and found:
+        from cloudfn.cli.preview import explain
+        from cloudfn.crop.picture import Limits
+
+        extension = arguments.explain.suffix.lower()
+        _write(arguments.explain, explain(data, found.explain(), labels, extension, Limits(*limits)))
 
 
 def _write(path: Path, content: bytes) -> None:

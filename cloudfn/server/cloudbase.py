@@ -9,7 +9,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from cloudfn.server import multipart, protobuf
+from cloudfn import multipart
+from cloudfn.server import protobuf
 from cloudfn.server.answers import Refusal
 from cloudfn.server.form import Asked
 from cloudfn.server.journal import shown

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from cloudfn import multipart
 from cloudfn.naming import near
-from cloudfn.server import multipart
 from cloudfn.server.answers import Refusal
 from cloudfn.server.journal import shown
 
@@ -65,7 +65,7 @@ def check_query(query: Mapping[str, str], tell: Tell) -> None:
 
 
 def _parts(content_type: str, body: bytes, tell: Tell) -> list[multipart.Part]:
-    if not multipart.is_multipart(content_type):
+    if not content_type.lower().startswith("multipart/form-data"):
         if body.strip() not in (b"", b"{}"):
             kind = shown(content_type.partition(";")[0]) or "of no type"
             tell(f"the body ({kind}) is not read: send multipart/form-data, and img_url in the query")
@@ -84,7 +84,7 @@ def _is_picture(part: multipart.Part, tell: Tell) -> bool:
     if part.filename is None:
         tell('the part img has no file name: send it as a file, with filename="img.jpg"')
         return False
-    if _RFC_2231.search(part.headers.get("Content-Disposition", "")):
+    if _RFC_2231.search(part.headers["content-disposition"]):
         tell('the file name comes as filename*=, which WeChat does not understand: send an ASCII name, "img.jpg"')
         return False
     return True

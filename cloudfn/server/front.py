@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 from cloudfn.server.answers import Refusal
-from cloudfn.server.app import ENDPOINTS, REFUSED, Server, over_limit
+from cloudfn.server.app import BODY, ENDPOINTS, REFUSED, Server, over_limit
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 _THREADS = 64  # most of them wait: for a picture's URL, for the engine, or because a fault says so
 _HELD = 256 * 1024 * 1024  # bytes of bodies that a worker holds
+_PIECE = 4096  # bytes from which on a piece of a body is kept as it came
 _DRAINED = 8  # a body over the limit is read and thrown away up to so many times the limit, then the line is cut
 
 
@@ -57,13 +58,13 @@ class Front:
 
     async def __rsgi__(self, scope: Any, transport: Transport) -> None:
         """Answer one request."""
-        body = bytearray()
+        received: list[bytes] = []
         try:
-            await self._answer(scope, transport, body)
+            await self._answer(scope, transport, received)
         finally:
-            self._held -= len(body)
+            self._held -= sum(map(len, received))
 
-    async def _answer(self, scope: Any, transport: Transport, received: bytearray) -> None:
+    async def _answer(self, scope: Any, transport: Transport, received: list[bytes]) -> None:
         refused: Refusal | None = None
         try:
             await asyncio.wait_for(self._read(transport, received), self._server.options.body_seconds)
@@ -73,7 +74,8 @@ class Front:
             refused = Refusal(408, "the body came too slowly: send it faster, or a smaller one")
         except Exception:  # noqa: BLE001 - granian's own, of a client that hung up: there is nobody to answer
             return
-        body = bytes(received)
+        body = b"".join(received)
+        received[:] = [body]  # which is held once, not twice
         if scope.path not in ENDPOINTS:
             job = self._pool.submit(_call, self._app, _environ(scope, body, refused))
             reply = await asyncio.wrap_future(job)
@@ -105,8 +107,8 @@ class Front:
             self._waiting -= 1
             self._server.metrics.queue.dec()
 
-    async def _read(self, transport: Transport, body: bytearray) -> None:
-        """The whole body into `body`; raises Refusal, after reading it to its end, where it is over a limit."""
+    async def _read(self, transport: Transport, received: list[bytes]) -> None:
+        """The whole body into `received`; raises Refusal, after reading it to its end, where it is over a limit."""
         limit = self._server.body_limit
         most = max(_HELD, 4 * limit)
         size = 0
@@ -115,14 +117,18 @@ class Front:
             size += len(chunk)
             crowded = crowded or self._held + len(chunk) > most
             if size <= limit and not crowded:
-                body += chunk
+                # A body that drips is gathered, or each of its bytes would be held as an object of 50.
+                if received and len(received[-1]) < _PIECE:
+                    received[-1] += chunk
+                else:
+                    received.append(chunk)
                 self._held += len(chunk)
             elif size > limit * _DRAINED:
                 break
             else:
                 # A client that is answered while it still sends often sees a broken connection and no answer.
-                self._held -= len(body)
-                body.clear()
+                self._held -= sum(map(len, received))
+                received.clear()
         if size > limit:
             raise over_limit(self._server.options)
         if crowded:
@@ -145,6 +151,7 @@ def _environ(scope: Any, body: bytes, refused: Refusal | None) -> dict[str, Any]
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.scheme,
         "wsgi.input": io.BytesIO(body),
+        BODY: body,
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
