@@ -4,8 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cloudfn.crop import saliency
-from cloudfn.crop.values import Size
+from cloudfn.crop import convolution, people, saliency
 
 
 def picture(colour: tuple[int, int, int] = (120, 120, 120)) -> npt.NDArray[np.uint8]:
@@ -19,9 +18,8 @@ def patch(rows: slice, columns: slice) -> npt.NDArray[np.uint8]:
     return image
 
 
-def saliency_of(image: npt.NDArray[np.uint8]) -> saliency.Map:
-    layers = saliency.Layers(image)
-    return saliency.saliency_map(layers, saliency.face_windows(layers, Size(640, 480)), saliency.weights())
+def saliency_of(image: npt.NDArray[np.uint8]) -> convolution.Map:
+    return saliency.saliency_map(saliency.Layers(image), saliency.weights())
 
 
 @pytest.mark.parametrize(
@@ -58,7 +56,7 @@ def test_every_feature_is_a_finite_map_also_of_a_flat_picture(name: str) -> None
 
 @pytest.mark.parametrize(
     "name",
-    ["contrast fine", "contrast", "nearest border", "borders", "rarity", "saturation", "redness"],
+    ["contrast fine", "contrast", "nearest border", "borders", "saturation", "redness"],
 )
 def test_a_coloured_patch_stands_out_in_a_feature(name: str) -> None:
     feature = saliency.feature_map(name, saliency.Layers(patch(slice(20, 30), slice(35, 50))))
@@ -66,12 +64,13 @@ def test_a_coloured_patch_stands_out_in_a_feature(name: str) -> None:
 
 
 def test_skin_is_skin() -> None:
-    assert saliency.Layers(picture((224, 172, 140))).skin.mean() > 0.5
-    assert saliency.Layers(picture((60, 120, 220))).skin.mean() < 0.05
+    assert saliency.skin(saliency.Layers(picture((224, 172, 140)))).mean() > 0.5
+    assert saliency.skin(saliency.Layers(picture((60, 120, 220)))).mean() < 0.05
 
 
 def test_the_model_names_just_the_features_that_there_are() -> None:
     model = saliency.weights()
+    assert [len(level) for level in model.people] == list(people.LEVELS.values())
     assert set(model.features) == set(saliency.FEATURES)
     assert set(model.places) == set(saliency.PLACES)
 

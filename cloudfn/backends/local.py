@@ -81,7 +81,7 @@ def fetched(url: str, settings: Settings) -> bytes:
 
     Raises `CloudError`: 101000, and -601002 before any network where the engine's packages are not installed.
     """
-    _check_engine()
+    crop.check_installed()
     from cloudfn.fetch import fetch
 
     # Half of the time is the picture's: the rest is the engine's and the answer's.
@@ -92,15 +92,6 @@ def fetched(url: str, settings: Settings) -> bytes:
         allow_hosts=settings.allow_hosts,
         ca_bundle=settings.ca_bundle or None,
     )
-
-
-def _check_engine() -> None:
-    """Raise what the engine would raise when it is too late: after the download."""
-    try:
-        from cloudfn.crop import finder  # noqa: F401
-    except ImportError as error:
-        cure = 'pip install "cloudfn-aicrop[local]"'
-        raise CloudError(-601002, f"the crop engine needs Pillow and numpy ({error}): {cure}", hint=cure) from error
 
 
 _ANSWERS = {"img.aiCrop": _ai_crop}

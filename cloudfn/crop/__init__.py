@@ -18,7 +18,7 @@ from cloudfn.errors import CloudError
 if TYPE_CHECKING:
     from cloudfn.crop.picture import Limits
 
-__all__ = ["Box", "Explanation", "Found", "Placed", "Point", "Size", "cut", "find"]
+__all__ = ["Box", "Explanation", "Found", "Placed", "Point", "Size", "check_installed", "cut", "find"]
 
 
 def find(
@@ -37,9 +37,9 @@ def find(
 
     `focus` are boxes that must count: (left, top, right, bottom) or (left, top, right, bottom, weight), half-open
     pixels of the picture as displayed, weight 1 if there is none. They and the faces that the engine finds (weight 1)
-    are never cut while another position of the window keeps them whole; where not all fit, the largest sum of weights
-    does. A focus of weight 1 also counts as much as all that the picture shows by itself. With no ratios, the box
-    holds them all.
+    are never cut while another position of the window keeps them whole, faces with the whole head if there is room;
+    where not all fit, the largest sum of weights does. A focus of weight 1 also counts as much as all that the picture
+    shows by itself. With no ratios, the box holds them all.
 
     `max_jpeg_megapixels` limits baseline JPEG, which is shrunk while it is decoded; `max_megapixels` everything else.
     Formats that take more memory for a pixel have a lower limit (see `cloudfn.crop.picture.Limits`): with these two
@@ -80,13 +80,17 @@ def cut(
     return cutter.cut(picture, boxes, of, size, limits)
 
 
-def _limits(megapixels: float, jpeg_megapixels: float) -> Limits:
-    """The limits as the engine takes them. The first import of the engine's modules: needs Pillow and numpy."""
+def check_installed() -> None:
+    """Raise CloudError -601002 where Pillow or numpy is not installed."""
     try:
-        from cloudfn.crop.picture import Limits
+        from cloudfn.crop import finder  # noqa: F401 - the first import of the engine's modules
     except ImportError as error:
-        raise CloudError(
-            -601002,
-            f'the crop engine needs Pillow and numpy ({error}): pip install "cloudfn-aicrop[local]"',
-        ) from error
+        cure = 'pip install "cloudfn-aicrop[local]"'
+        raise CloudError(-601002, f"the crop engine needs Pillow and numpy ({error}): {cure}", hint=cure) from error
+
+
+def _limits(megapixels: float, jpeg_megapixels: float) -> Limits:
+    check_installed()
+    from cloudfn.crop.picture import Limits
+
     return Limits(megapixels, jpeg_megapixels)

@@ -1,153 +1,103 @@
-"""Frontal faces, found by OpenCV's cascade of local binary patterns, evaluated for all windows at once.
+"""Faces, found by BlazeFace.
 
-Zhang et al., "Face detection based on multi-block LBP representation", ICB 2007. A weak classifier compares the sums
-of eight blocks with that of the block in their middle; the eight answers are a code, and each code has a vote. The
-windows of all pyramid levels lie in one mosaic with one integral image a level, so that a block's corner is the same
-offset in every window, and after each stage only the windows that passed are looked at further.
+Bazarevsky et al., "BlazeFace: sub-millisecond neural face detection on mobile GPUs", 2019.
+
+The network is MediaPipe's, for faces from about a tenth of the picture's long side. It sees the picture in its true
+shape, in the middle of a square.
 """
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from importlib import resources
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cloudfn.crop.convolution import Map, banded, dense, depthwise, network, pointwise, relu, sigmoid
 from cloudfn.crop.values import Size
 
 Floats = npt.NDArray[np.float64]
 
-_WINDOW = 24  # pixels, of the cascade
-_LONG_SIDE = 128  # of the largest pyramid level: faces from 24 / 128 of the picture's long side are found
-_SHRINK = 1.1  # from one pyramid level to the next
-_STEP = 2  # pixels between windows
-_PITCH = _LONG_SIDE + 1  # width of the mosaic of integral images
-_SKIN = 0.08  # least mean skin likelihood of a window that is looked at: spares half of them, and false faces
-_SUPPORT = 2  # overlapping windows that make a face
-
-# Blocks of the 3 x 3 around the middle one and their bits in the code, in OpenCV's order.
-_BITS = {(0, 0): 128, (0, 1): 64, (0, 2): 32, (1, 2): 16, (2, 2): 8, (2, 1): 4, (2, 0): 2, (1, 0): 1}
+_SIDE = 128  # pixels, of the square
+_SCORE = 0.7  # least probability of a face; tests/benchmarks/README.md has others
+_SAME = 0.3  # intersection over union from which on two boxes show one face
+_STRIDES = (1, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
+_FINE = 10  # the last block before the finer of the two maps in which faces are sought
+_BOX = 16  # numbers of each box: centre and size in pixels, then six points of the face
 
 
-class Stage(NamedTuple):
-    """`corners`: (n, 4, 4, 1) offsets in the mosaic of the block corners of n weak classifiers; `votes`: (n, 256)."""
+def find_faces(rgb: npt.NDArray[np.uint8], size: Size) -> Floats:
+    """Where faces are, the surest first, (n, 4): left, top, right, bottom in shares of the picture's sides.
 
-    threshold: float
-    corners: npt.NDArray[np.intp]
-    votes: npt.NDArray[np.float32]
+    A box reaches from the brows to the chin. `rgb` is the picture squeezed into a square, (side, side, 3), `size` its
+    real shape.
+    """
+    width, height = (max(1, round(_SIDE * side / max(size))) for side in size)
+    left, top = (_SIDE - width) // 2, (_SIDE - height) // 2
+    square = np.zeros((_SIDE, _SIDE, 3), dtype=np.uint8)
+    image = Image.fromarray(rgb).resize((width, height), Image.Resampling.HAMMING)
+    square[top : top + height, left : left + width] = np.asarray(image)
+    found_scores, found_boxes = _detect(square)
+    sure = (found_scores > _SCORE) & (found_boxes[:, :2] < found_boxes[:, 2:]).all(axis=1)
+    scores, boxes = found_scores[sure], found_boxes[sure].astype(np.float64)
+    found = []
+    while len(scores):
+        same = _overlap(boxes[scores.argmax()], boxes) >= _SAME
+        found.append(np.average(boxes[same], axis=0, weights=scores[same]))
+        scores, boxes = scores[~same], boxes[~same]
+    places = (np.array(found).reshape(-1, 4) - (left, top, left, top)) / (width, height, width, height)
+    places = np.clip(places, 0, 1)
+    return np.asarray(places[(places[:, :2] < places[:, 2:]).all(axis=1)])
 
 
-@cache
-def cascade() -> tuple[Stage, ...]:
-    stages = json.loads(resources.files("cloudfn.crop").joinpath("face_cascade.json").read_text("utf-8"))
-    return tuple(
-        Stage(
-            stage["threshold"] - 1e-5,  # OpenCV's tolerance
-            np.stack([_corners(*weak["block"]) for weak in stage["weak"]]),
-            np.stack([_votes(weak["codes"], *weak["votes"]) for weak in stage["weak"]]),
-        )
-        for stage in stages
+def _detect(square: npt.NDArray[np.uint8]) -> tuple[Map, Map]:
+    """Probabilities (n,) and boxes (n, 4), in pixels of the square, of all places where a face is sought."""
+    layers = network("faces")
+    maps = np.moveaxis(square, 2, 0)[:, None] * np.float32(2 / 255) - np.float32(1)
+    maps = relu(dense(maps, layers["stem.kernel"], layers["stem.bias"], 2))
+    levels = []
+    for number, stride in enumerate(_STRIDES):
+        bands = _bands(number, maps.shape[-1], stride)
+        filtered = depthwise(maps, bands, layers[f"{number}.filter.bias"], stride)
+        before = maps if stride == 1 else _largest(maps)
+        maps = pointwise(filtered, layers[f"{number}.project.kernel"], layers[f"{number}.project.bias"])
+        maps[: len(before)] += before  # a block that has more channels than the one before it gets zeros
+        relu(maps)
+        if number in (_FINE, len(_STRIDES) - 1):
+            levels.append(maps)
+    (fine_scores, fine_boxes), (coarse_scores, coarse_boxes) = map(_places, levels, ("fine", "coarse"))
+    return np.concatenate([fine_scores, coarse_scores]), np.concatenate([fine_boxes, coarse_boxes])
+
+
+def _places(maps: Map, name: str) -> tuple[Map, Map]:
+    """Of each cell of a level some boxes, relative to the middle of the cell."""
+    layers = network("faces")
+    side = maps.shape[-1]
+    logits = pointwise(maps, layers[f"{name}.score.kernel"], layers[f"{name}.score.bias"])
+    numbers = pointwise(maps, layers[f"{name}.box.kernel"], layers[f"{name}.box.bias"])
+    x, y, width, height = numbers.reshape(-1, _BOX, side, side)[:, :4].swapaxes(0, 1)
+    middle = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(_SIDE / side)
+    x, y = x + middle, y + middle[:, None]
+    boxes = np.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], axis=-1)
+    return sigmoid(np.clip(logits, -80, 80)).ravel(), boxes.reshape(-1, 4)
+
+
+def _largest(maps: Map) -> Map:
+    """The largest of each 2x2 cells."""
+    top, bottom = maps[..., ::2, :], maps[..., 1::2, :]
+    return np.asarray(
+        np.maximum(np.maximum(top[..., ::2], top[..., 1::2]), np.maximum(bottom[..., ::2], bottom[..., 1::2]))
     )
 
 
-def _corners(x: int, y: int, width: int, height: int) -> npt.NDArray[np.intp]:
-    at = np.arange(4)
-    return ((y + at * height)[:, None] * _PITCH + x + at * width)[..., None]
+@cache
+def _bands(number: int, side: int, stride: int) -> Map:
+    return banded(network("faces")[f"{number}.filter.kernel"], side, stride)
 
 
-def _votes(codes: str, listed: float, other: float) -> npt.NDArray[np.float32]:
-    """A vote for each of the 256 codes; bit c % 32 of the c // 32-th of eight 32-bit numbers says which."""
-    words = np.array([int(codes[at : at + 8], 16) for at in range(0, 64, 8)])
-    code = np.arange(256)
-    return np.where(words[code >> 5] >> (code & 31) & 1, listed, other).astype(np.float32)
-
-
-def _mosaic(grey: npt.NDArray[np.uint8], size: Size) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.intp], Floats]:
-    """The integral images of all pyramid levels below each other, flat; and of each window its offset and its place.
-
-    A place is (left, top, right, bottom) in shares of the picture's sides. `grey` is square, whatever `size` is.
-    """
-    image = Image.fromarray(grey)
-    width, height = (side * _LONG_SIDE / max(size) for side in size)
-    tables, offsets, places, below = [], [], [], 0
-    while min(width, height) >= _WINDOW:
-        columns, rows = round(width), round(height)
-        level = np.asarray(image.resize((columns, rows), Image.Resampling.BILINEAR), dtype=np.int32)
-        table = np.zeros((rows + 1, _PITCH), dtype=np.int32)
-        table[1:, 1 : columns + 1] = level.cumsum(axis=0).cumsum(axis=1)
-        y, x = np.mgrid[0 : rows - _WINDOW + 1 : _STEP, 0 : columns - _WINDOW + 1 : _STEP].reshape(2, -1)
-        tables.append(table.ravel())
-        offsets.append((below + y) * _PITCH + x)
-        places.append(np.stack([x, y, x + _WINDOW, y + _WINDOW], axis=1) / (columns, rows, columns, rows))
-        below += rows + 1
-        width, height = width / _SHRINK, height / _SHRINK
-    if not tables:
-        return np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.intp), np.zeros((0, 4))
-    return np.concatenate(tables), np.concatenate(offsets), np.concatenate(places)
-
-
-def _mean(values: npt.NDArray[np.float32], places: Floats) -> Floats:
-    """Mean of a square map inside each place, to the nearest cell."""
-    side = len(values)
-    table = np.zeros((side + 1, side + 1))
-    table[1:, 1:] = values.cumsum(axis=0).cumsum(axis=1)
-    left, top, right, bottom = np.rint(places * side).astype(np.intp).T
-    total = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
-    return np.asarray(total / np.maximum((right - left) * (bottom - top), 1))
-
-
-def find_faces(grey: npt.NDArray[np.uint8], skin: npt.NDArray[np.float32], size: Size) -> Floats:
-    """Windows that hold a face, (n, 4): left, top, right, bottom in shares of the picture's sides.
-
-    `grey` (uint8) and `skin` (likelihoods) are the picture squeezed into squares, `size` its real shape. A face gives
-    several windows.
-    """
-    mosaic, offsets, places = _mosaic(grey, size)
-    kept = _mean(skin, places) > _SKIN
-    offsets, places = offsets[kept], places[kept]
-    for stage in cascade():
-        score = np.zeros(len(offsets), dtype=np.float32)
-        for corners, votes in zip(stage.corners, stage.votes, strict=True):
-            table = mosaic[offsets + corners]
-            strips = table[1:] - table[:-1]
-            blocks = strips[:, 1:] - strips[:, :-1]
-            code = sum((blocks[at] >= blocks[1, 1]) * np.int32(bit) for at, bit in _BITS.items())
-            score += votes[code]
-        passed = score >= stage.threshold
-        offsets, places = offsets[passed], places[passed]
-    return np.asarray(places[_near(places).sum(axis=1) >= _SUPPORT])
-
-
-def distinct(windows: Floats) -> Floats:
-    """One place a face, (m, 4): the mean of the windows that hold it, faces with the most windows first."""
-    near, left = _near(windows), np.ones(len(windows), dtype=bool)
-    found = []
-    while left.any():
-        support = (near & left).sum(axis=1) * left
-        same = near[support.argmax()] & left
-        found.append(windows[same].mean(axis=0))
-        left &= ~same
-    return np.array(found).reshape(-1, 4)
-
-
-def _near(places: Floats) -> npt.NDArray[np.bool_]:
-    """(n, n): is the second window nearly where the first is, and nearly as large? Each is near itself."""
-    left, top, right, bottom = places.T
-    x, y, width, height = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
-    near = np.abs(x[:, None] - x) < 0.35 * width[:, None]
-    near &= np.abs(y[:, None] - y) < 0.35 * height[:, None]
-    near &= np.abs(np.log(width[:, None] / width)) < 0.4
-    return np.asarray(near)
-
-
-def face_map(faces: Floats, side: int) -> npt.NDArray[np.float32]:
-    """Map (side, side): 1 in the middle of each face, falling off with it; 0 where there is none."""
-    at = (np.arange(side) + 0.5) / side
-    left, top, right, bottom = faces.T[..., None]
-    across = np.exp(-0.5 * ((at - (left + right) / 2) / (0.4 * (right - left))) ** 2)
-    down = np.exp(-0.5 * ((at - (top + bottom) / 2) / (0.45 * (bottom - top))) ** 2)
-    return np.asarray((down[:, :, None] * across[:, None, :]).max(axis=0, initial=0), dtype=np.float32)
+def _overlap(box: Floats, boxes: Floats) -> Floats:
+    """Intersection over union of a box with each of others."""
+    inner = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    common = np.clip(inner, 0, None).prod(axis=1)
+    return np.asarray(common / ((box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - common))

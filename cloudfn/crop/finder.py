@@ -11,8 +11,10 @@ import numpy.typing as npt
 from cloudfn.crop import faces, frame, picture, saliency, window
 from cloudfn.crop.values import Box, Explanation, Found, Placed, Point, Size
 
-# A face counts in all as much as a hint of this weight.
-_FACE = 1.0
+# A face counts as much as a hint of this weight where a window holds it, and as much again with the whole head.
+_FACE = 0.5
+# How far a head reaches above its face, in heights of the face.
+_HAIR = 0.3
 # Cells; sigma of the blur under which the peak of the map is the focal point: the middle of a part, not its edge.
 _FOCAL = 4
 
@@ -23,16 +25,16 @@ class Analysis:
     def __init__(self, rgb: npt.NDArray[np.uint8], size: Size, focus: Sequence[tuple[float, ...]] = ()) -> None:
         """`rgb`: the picture as displayed, squeezed into (FINE, FINE, 3); `size`: how large it is displayed."""
         self.size = size
-        layers = saliency.Layers(rgb)
-        windows = saliency.face_windows(layers, size)
-        self.map = saliency.saliency_map(layers, windows, saliency.weights()).astype(np.float64)
+        self.map = saliency.saliency_map(saliency.Layers(rgb), saliency.weights()).astype(np.float64)
         self.map /= self.map.sum()
-        self.faces = tuple(_outward(face, size) for face in faces.distinct(windows))
+        found = faces.find_faces(rgb, size)
+        self.faces = tuple(_outward(face, size) for face in found)
+        heads = [_outward(face, size) for face in found - (found[:, 3:] - found[:, 1:2]) * (0, _HAIR, 0, 0)]
         self.focus = tuple(_hints(focus, size))
         for box, weight in self.focus:
             inside = frame.covered(box, size, saliency.CELLS)
             self.map += weight * inside / inside.sum()
-        self.kept = (*((face, _FACE) for face in self.faces), *self.focus)
+        self.kept = (*((part, _FACE) for part in (*self.faces, *heads)), *self.focus)
         self.columns = window.cumulative(self.map.sum(axis=0))
         self.rows = window.cumulative(self.map.sum(axis=1))
 

@@ -1,7 +1,8 @@
-"""Set the engine's weights: `python tests/benchmarks/set_weights.py DATA [--folds 5]`.
+"""Set the engine's weights: `python tests/benchmarks/set_weights.py DATA [--folds 5 [--ablate]]`.
 
-Writes cloudfn/crop/weights.json, or with --folds says what weights set on the other folds are worth on each fold.
-Needs PyTorch besides the package.
+Writes cloudfn/crop/weights.json, or with --folds says what weights set on the other folds are worth on each fold; with
+--ablate besides, what they are worth when a part is left out and the rest is set again. Needs PyTorch besides the
+package.
 
 DATA is a folder with three sets of photographs, none of which may be shipped; each has `images/` and `meta.json`
 (file name: {"w", "h", ...}):
@@ -14,8 +15,8 @@ DATA is a folder with three sets of photographs, none of which may be shipped; e
 
 What is optimised is what the engine does: for each picture and ratio the window slides over the map, a softmax over
 its positions gives the expected share of the object, of the heads, or the expected intersection over union with the
-person's crop. Maps are pooled to 32 x 32 meanwhile. The model is set with an unsharpened map and a learnt top weight;
-the engine's sharper map and stronger top weight were chosen from the curve in README.md.
+person's crop. Maps are pooled to 32 x 32 meanwhile. The model is set with a learnt top weight; the engine's own was
+chosen from the curve in README.md.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cloudfn.crop import frame, picture, saliency, window
+from cloudfn.crop import frame, people, picture, saliency, window
 from cloudfn.crop.values import Box, Size
 
 torch: Any = importlib.import_module("torch")
@@ -42,10 +43,12 @@ Array = npt.NDArray[Any]
 RATIOS = (1.0, 2.35, 16 / 9, 3 / 4, 9 / 16, 4 / 3)
 SIDE = saliency.CELLS // 2
 POSITIONS = 41
-STEPS, RATE, DECAY = 80, 0.08, 4e-3
+STEPS, AGAIN, RATE, DECAY = 80, 20, 0.08, 1e-2
 HEADS, PEOPLE, PIXELS = 0.2, 0.5, 0.2  # weights of the losses beside that of the objects
 SOFTNESS = 0.03  # of the softmax, in shares of the saliency
 SIDES = ("side", "top", "bottom")
+CHANNELS = sum(people.LEVELS.values())
+COUNT = CHANNELS + len(saliency.FEATURES)
 OUT = Path(saliency.__file__).with_name("weights.json")
 
 
@@ -53,6 +56,7 @@ class Slide(NamedTuple):
     """One picture and ratio: which axis slides (0: x), the window's share of it, and what each position is worth."""
 
     photo: int
+    ratio: float
     axis: int
     share: float
     worth: Array
@@ -60,10 +64,19 @@ class Slide(NamedTuple):
 
 class Photo(NamedTuple):
     kind: str
+    name: str
     size: Size
     rgb: Array
     mask: Array  # of the object, (SIDE, SIDE), 0..1
     drawn: Box  # fcdb: by a person; else the whole picture
+
+
+class Start(NamedTuple):
+    """A model as tensors."""
+
+    weights: Any
+    bias: Any
+    top: Any
 
 
 def slide(number: int, size: Size, ratio: float, worth: Callable[[Box], float]) -> Slide:
@@ -71,7 +84,7 @@ def slide(number: int, size: Size, ratio: float, worth: Callable[[Box], float]) 
     axis = 0 if wide < size.width else 1
     starts = np.round(np.linspace(0, size[axis] - (wide, high)[axis], POSITIONS)).astype(int)
     boxes = [Box(at, 0, at + wide, high) if axis == 0 else Box(0, at, wide, at + high) for at in starts.tolist()]
-    return Slide(number, axis, (wide, high)[axis] / size[axis], np.array([worth(box) for box in boxes]))
+    return Slide(number, ratio, axis, (wide, high)[axis] / size[axis], np.array([worth(box) for box in boxes]))
 
 
 def overlap(box: Box, other: Box) -> float:
@@ -96,7 +109,7 @@ def load(data: Path) -> tuple[list[Photo], list[Slide]]:
                 drawn = Box(*meta["boxes"][0])
                 ratio = (drawn.right - drawn.left) / (drawn.bottom - drawn.top)
                 found.append(slide(len(photos), size, ratio, partial(overlap, drawn)))
-                photos.append(Photo(kind, size, rgb, np.zeros((SIDE, SIDE)), drawn))
+                photos.append(Photo(kind, name, size, rgb, np.zeros((SIDE, SIDE)), drawn))
                 continue
             image = Image.open((data / kind / "gt" / name).with_suffix(".png")).convert("L")
             mask = np.asarray(image) > 127
@@ -106,7 +119,7 @@ def load(data: Path) -> tuple[list[Photo], list[Slide]]:
                 wanted[rows[0] + max(1, (rows[-1] + 1 - rows[0]) // 5) :] = False
             found += [slide(len(photos), size, ratio, partial(kept, wanted)) for ratio in RATIOS]
             cells = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX)) / 255
-            photos.append(Photo(kind, size, rgb, cells, Box(0, 0, *size)))
+            photos.append(Photo(kind, name, size, rgb, cells, Box(0, 0, *size)))
     return photos, found
 
 
@@ -115,11 +128,13 @@ def pooled(maps: Array) -> Array:
 
 
 def feature_maps(photos: list[Photo]) -> Array:
-    """(photos, 2 x features, SIDE, SIDE): each feature as it is, then each blurred wide."""
-    maps = np.empty((len(photos), 2 * len(saliency.FEATURES), SIDE, SIDE), dtype=np.float32)
+    """(photos, 2 x maps, SIDE, SIDE): the network's maps and the features as they are, then each blurred wide."""
+    maps = np.empty((len(photos), 2 * COUNT, SIDE, SIDE), dtype=np.float32)
     for number, photo in enumerate(photos):
         layers = saliency.Layers(photo.rgb)
-        raw = np.stack([saliency.feature_map(name, layers) for name in saliency.FEATURES])
+        features = [saliency.feature_map(name, layers) for name in saliency.FEATURES]
+        levels = [saliency.enlarged(level) for level in people.levels(photo.rgb)]
+        raw = np.concatenate([*levels, np.stack(features)])
         maps[number] = np.concatenate([pooled(raw), pooled(saliency.wide(raw))])
     return maps
 
@@ -176,14 +191,19 @@ class Trainer:
 
         return read(start + self.share[chosen]) - read(start), chosen
 
-    def fit(self, which: Any) -> tuple[Array, float]:
-        """Weights and bias in the units of the features."""
-        weights = torch.zeros(len(self.scale), requires_grad=True)
-        bias, top = torch.tensor(-1.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)
-        optimiser = torch.optim.Adam([weights, bias, top], lr=RATE)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
+    def fit(self, which: Any, start: Start | None = None, held: Sequence[int] = ()) -> Start:
+        """The model, its weights in units of a feature's spread; `held` are weights that stay 0."""
+        begun = start or Start(torch.zeros(len(self.scale)), torch.tensor(-1.0), torch.tensor(0.0))
+        weights, bias, top = (value.clone() for value in begun)
+        free = torch.ones(len(self.scale))
+        free[list(held)] = 0
+        weights *= free
+        steps = STEPS if start is None else AGAIN
+        values = [value.requires_grad_(True) for value in (weights, bias, top)]
+        optimiser = torch.optim.Adam(values, lr=RATE if start is None else RATE / 4)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         objects = which[self.kinds[which.numpy()] == "ecssd"]
-        for _ in range(STEPS):
+        for _ in range(steps):
             optimiser.zero_grad()
             logits = self.logits(weights, bias, which)
             shares, chosen = self.shares(torch.sigmoid(logits), torch.sigmoid(top), which)
@@ -198,22 +218,36 @@ class Trainer:
                 + DECAY * (weights**2).sum()
             )
             loss.backward()
+            weights.grad *= free
             optimiser.step()
             schedule.step()
-        scaled = weights.detach().numpy() / self.scale
-        return scaled, float(bias.detach() - (scaled * self.shift).sum())
+        return Start(*(value.detach() for value in values))
+
+    def worth_by_kind(self, fitted: Start, which: Any) -> dict[str, float]:
+        """Mean worth of the best positions under the engine's top weight."""
+        with torch.no_grad():
+            maps = torch.sigmoid(self.logits(fitted.weights, fitted.bias, which))
+            shares, chosen = self.shares(maps, saliency.TOP, which)
+        worth = self.worth[chosen].gather(1, shares.argmax(1, keepdim=True))[:, 0].numpy()
+        kinds = self.kinds[self.photo[chosen].numpy()]
+        return {kind: float(worth[kinds == kind].mean()) for kind in ("ecssd", "humanseg", "fcdb")}
+
+    def model(self, fitted: Start) -> saliency.Weights:
+        """The model in the units of the features."""
+        scaled = fitted.weights.numpy() / self.scale
+        return as_model(scaled, float(fitted.bias - (scaled * self.shift).sum()))
 
 
-def engine_map(photo: Photo, model: saliency.Weights) -> saliency.Map:
-    layers = saliency.Layers(photo.rgb)
-    return saliency.saliency_map(layers, saliency.face_windows(layers, photo.size), model)
+def engine_map(photo: Photo, model: saliency.Weights) -> Array:
+    return saliency.saliency_map(saliency.Layers(photo.rgb), model)
 
 
 def fit_margins(photos: list[Photo], model: saliency.Weights) -> dict[str, list[float]]:
     """The weights of `frame.free_box`: largest mean intersection over union with what people drew."""
     drawn = [photo for photo in photos if photo.kind == "fcdb"]
     rows = np.stack([frame.features(engine_map(p, model).astype(float), p.size) for p in drawn])
-    inputs, boxes = torch.tensor(rows).float(), torch.tensor([np.array(p.drawn) / (p.size * 2) for p in drawn]).float()
+    inputs = torch.tensor(rows).float()
+    boxes = torch.tensor(np.array([np.array(p.drawn) / (p.size * 2) for p in drawn])).float()
     spread = inputs.std((0, 1)) + (inputs.std((0, 1)) == 0)
     weights = torch.zeros(3, inputs.shape[2])
     weights[:, -1] = 0.06
@@ -237,10 +271,13 @@ def fit_margins(photos: list[Photo], model: saliency.Weights) -> dict[str, list[
 
 
 def as_model(weights: Array, bias: float) -> saliency.Weights:
-    names, count = list(saliency.FEATURES), len(saliency.FEATURES)
-    rounded = [round(float(weight), 4) for weight in weights]
-    features = {name: (rounded[i], rounded[count + i]) for i, name in enumerate(names)}
-    return saliency.Weights(round(bias, 4), features, dict(zip(saliency.PLACES, rounded[2 * count :], strict=True)), {})
+    rounded = [round(float(weight), 5) for weight in weights]
+    pairs = list(zip(rounded[:COUNT], rounded[COUNT : 2 * COUNT], strict=True))
+    rest = iter(pairs)
+    levels = [[next(rest) for _ in range(channels)] for channels in people.LEVELS.values()]
+    features = dict(zip(saliency.FEATURES, rest, strict=True))
+    places = dict(zip(saliency.PLACES, rounded[2 * COUNT :], strict=True))
+    return saliency.Weights(round(bias, 4), levels, features, places, {})
 
 
 def measure(trainer: Trainer, photos: list[Photo], model: saliency.Weights, which: Any) -> dict[str, float]:
@@ -271,19 +308,55 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--folds", type=int, default=0)
+    parser.add_argument("--ablate", action="store_true")
     args = parser.parse_args()
     photos, found = load(args.data)
     trainer = Trainer(photos, found)
 
     def trained(which: Any) -> saliency.Weights:
-        model = as_model(*trainer.fit(which))
+        model = trainer.model(trainer.fit(which))
         return model._replace(margins=fit_margins([photos[i] for i in which.tolist()], model))
 
-    if args.folds:
+    if args.ablate:
+        ablate(trainer, photos, args.folds)
+    elif args.folds:
         reports = [measure(trainer, photos, trained(fit), test) for fit, test in folds(photos, args.folds)]
         print({kind: round(float(np.mean([report[kind] for report in reports])), 4) for kind in reports[0]})
     else:
         OUT.write_text(json.dumps(trained(torch.arange(len(photos)))._asdict(), indent=1) + "\n")
+
+
+def parts() -> dict[str, list[int]]:
+    """The weights that belong to each part of the model."""
+    named: dict[str, list[int]] = {"nothing": []}
+    at = 0
+    for block, channels in people.LEVELS.items():
+        named[f"the network's block {block}"] = [*range(at, at + channels), *range(COUNT + at, COUNT + at + channels)]
+        at += channels
+    named["the network"] = [*range(CHANNELS), *range(COUNT, COUNT + CHANNELS)]
+    for number, name in enumerate(saliency.FEATURES, CHANNELS):
+        named[name] = [number, COUNT + number]
+    named["all features"] = [*range(CHANNELS, COUNT), *range(COUNT + CHANNELS, 2 * COUNT)]
+    named["all wide neighbourhoods"] = [*range(COUNT, 2 * COUNT)]
+    named["all places"] = [*range(2 * COUNT, 2 * COUNT + len(saliency.PLACES))]
+    return named
+
+
+def ablate(trainer: Trainer, photos: list[Photo], count: int) -> None:
+    """Print the three columns without each part: the first line is without none, the others are differences to it."""
+    splits = list(folds(photos, count))
+    full = [trainer.fit(fit) for fit, _ in splits]
+    whole: dict[str, float] = {}
+    for name, held in parts().items():
+        totals: dict[str, list[float]] = {}
+        for (fit, test), start in zip(splits, full, strict=True):
+            found = trainer.worth_by_kind(trainer.fit(fit, start, held), test)
+            for kind, worth in found.items():
+                totals.setdefault(kind, []).append(worth)
+        means = {kind: float(np.mean(values)) for kind, values in totals.items()}
+        whole = whole or means
+        figures = [f"{mean - whole[kind]:+.4f}" if held else f"{mean:.4f}" for kind, mean in means.items()]
+        print("|", " | ".join([name, *figures]), "|", flush=True)
 
 
 if __name__ == "__main__":
