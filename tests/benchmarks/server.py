@@ -156,13 +156,13 @@ def load(port: int, request: bytes, clients: int, seconds: float) -> tuple[list[
 
 def upload(data: bytes) -> bytes:
     """The whole request of a crop."""
-    text = b'--b0\r\nContent-Disposition: form-data; name="ratios"\r\n\r\n2.35\r\n'
-    head = b'--b0\r\nContent-Disposition: form-data; name="img"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
-    body = text + head + data + b"\r\n--b0--\r\n"
-    line = (
-        "POST /cv/img/aicrop?access_token=T HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b0\r\n"
-    )
-    return f"{line}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    boundary = "------------------------d74496d66958873e"  # as curl's
+    text = f'--{boundary}\r\nContent-Disposition: form-data; name="ratios"\r\n\r\n2.35\r\n--{boundary}\r\n'
+    head = 'Content-Disposition: form-data; name="img"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+    body = (text + head).encode() + data + f"\r\n--{boundary}--\r\n".encode()
+    line = "POST /cv/img/aicrop?access_token=T HTTP/1.1\r\nHost: a\r\n"
+    kind = f"Content-Type: multipart/form-data; boundary={boundary}\r\n"
+    return f"{line}{kind}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def percentile(values: list[float], share: float) -> float:
