@@ -62,6 +62,14 @@ def test_what_was_found_can_be_sent_to_another_process(photo: Callable[[str], Pa
     assert copy.explain().boxes == found.explain().boxes
 
 
+def test_the_head_is_kept_with_the_face(photo: Callable[[str], Path]) -> None:
+    found = find(photo("astronaut.jpg").read_bytes(), [2.35])
+    (box,), (face,) = found.boxes, found.explain().faces
+    assert box.top <= face.top - 0.45 * (face.bottom - face.top)
+    (other,) = found.explain().runners_up[0]
+    assert other.score > found.scores[0]  # without the face the suit would have been the better part of the picture
+
+
 def test_a_face_is_whole_wherever_a_window_can_hold_it(photo: Callable[[str], Path]) -> None:
     image = Image.open(photo("astronaut.jpg"))
     cases = 0

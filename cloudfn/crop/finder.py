@@ -14,7 +14,7 @@ from cloudfn.crop.values import Box, Explanation, Found, Placed, Point, Size
 # A face counts as much as a hint of this weight where a window holds it, and as much again with the whole head.
 _FACE = 0.5
 # How far a head reaches above its face, in heights of the face.
-_HAIR = 0.3
+_HAIR = 0.5
 # Cells; sigma of the blur under which the peak of the map is the focal point: the middle of a part, not its edge.
 _FOCAL = 4
 

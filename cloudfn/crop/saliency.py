@@ -22,7 +22,7 @@ from cloudfn.crop.convolution import Map, product, sigmoid
 CELLS = 64
 FINE = 2 * CELLS  # edges are measured at twice the resolution
 _STRIP = 6  # cells of the picture's border that are taken as background
-TOP = 0.6  # strength of the top weighting; tests/benchmarks/README.md has the curve between objects and heads
+TOP = 0.55  # strength of the top weighting; tests/benchmarks/README.md has the curve between objects and heads
 _WIDE = 6  # cells; sigma of the wide blur of a feature
 _FAINT = 0.5  # standard deviation in Lab units: a picture that varies less is flat, from twice as much on it is not
 
