@@ -14,13 +14,12 @@ from cloudfn.platforms.base import (
     Host,
     Reply,
     Request,
-    body_of,
     get,
     has,
     lambda_reply,
-    lower,
     method_of,
     query_of,
+    request_of,
     status_line,
 )
 
@@ -36,16 +35,10 @@ class Alb:
         return get(event, "requestContext", "elb") is not None and has(event, "httpMethod")
 
     def read(self, event: Any, context: Any) -> Request:  # noqa: ARG002
-        headers = lower(event.get("headers") or event.get("multiValueHeaders"))
+        headers = event.get("headers") or event.get("multiValueHeaders")
         query = query_of(event.get("multiValueQueryStringParameters"), event.get("queryStringParameters"))
         decoded = {unquote_plus(name): unquote_plus(value) for name, value in query.items()}
-        return Request(
-            method_of(event),
-            str(event.get("path", "/")),
-            decoded,
-            headers,
-            body_of(event, headers.get("content-type", "")),
-        )
+        return request_of(event, method_of(event), str(event.get("path", "/")), decoded, headers)
 
     def write(self, reply: Reply, event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG002
         answer = lambda_reply(reply)
@@ -65,11 +58,10 @@ class HttpApi:
         return get(event, "version") == "2.0" and has(get(event, "requestContext", "http"), "method")
 
     def read(self, event: Any, context: Any) -> Request:  # noqa: ARG002
-        headers = lower(event.get("headers"))
         query = query_of(event.get("rawQueryString"), event.get("queryStringParameters"))
         path = unquote(str(event.get("rawPath") or "/"))
         method = str(event["requestContext"]["http"]["method"]).upper()
-        return Request(method, path, query, headers, body_of(event, headers.get("content-type", "")))
+        return request_of(event, method, path, query)
 
     def write(self, reply: Reply, event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG002
         return lambda_reply(reply)
@@ -86,10 +78,9 @@ class RestApi:
         return has(event, "resource", "requestContext", "httpMethod")
 
     def read(self, event: Any, context: Any) -> Request:  # noqa: ARG002
-        headers = lower(event.get("headers") or event.get("multiValueHeaders"))
+        headers = event.get("headers") or event.get("multiValueHeaders")
         query = query_of(event.get("multiValueQueryStringParameters"), event.get("queryStringParameters"))
-        content_type = headers.get("content-type", "")
-        return Request(method_of(event), str(event.get("path") or "/"), query, headers, body_of(event, content_type))
+        return request_of(event, method_of(event), str(event.get("path") or "/"), query, headers)
 
     def write(self, reply: Reply, event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG002
         return lambda_reply(reply)

@@ -150,6 +150,12 @@ def method_of(event: Any) -> str:
     return str(event["httpMethod"]).upper()
 
 
+def request_of(event: Any, method: str, path: str, query: Mapping[str, str], headers: Any = None) -> Request:
+    """The request in an event with `body` and isBase64Encoded; `headers` are the event's own where none are given."""
+    found = lower(event.get("headers") if headers is None else headers)
+    return Request(method, path, query, found, body_of(event, found.get("content-type", "")))
+
+
 def lower(headers: Any) -> dict[str, str]:
     """Headers with their names in lower case; of a list of values the first counts, as for Content-Type."""
     found = headers.items() if isinstance(headers, Mapping) else ()

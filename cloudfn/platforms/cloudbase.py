@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from cloudfn.platforms import scf
-from cloudfn.platforms.base import Reply, Request, body_of, get, has, lambda_reply, lower, method_of, query_of
+from cloudfn.platforms.base import Reply, Request, get, has, lambda_reply, method_of, query_of, request_of
 
 
 class HttpAccess:
@@ -23,11 +23,8 @@ class HttpAccess:
         return get(event, "requestContext", "envId") is not None and has(event, "httpMethod", "path")
 
     def read(self, event: Any, context: Any) -> Request:  # noqa: ARG002
-        headers = lower(event.get("headers"))
-        body = body_of(event, headers.get("content-type", ""))
-        return Request(
-            method_of(event), str(event["path"]), query_of(event.get("queryStringParameters")), headers, body
-        )
+        query = query_of(event.get("queryStringParameters"))
+        return request_of(event, method_of(event), str(event["path"]), query)
 
     def write(self, reply: Reply, event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG002
         return lambda_reply(reply)

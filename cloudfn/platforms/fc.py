@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-from cloudfn.platforms.base import Host, Reply, Request, body_of, get, has, lambda_reply, lower, method_of, query_of
+from cloudfn.platforms.base import Host, Reply, Request, get, has, lambda_reply, method_of, query_of, request_of
 
 
 def decoded(event: Any) -> Any:
@@ -35,15 +35,9 @@ class HttpTrigger:
         return get(event, "version") == "v1" and has(get(event, "requestContext", "http"), "method")
 
     def read(self, event: Any, context: Any) -> Request:  # noqa: ARG002
-        headers = lower(event.get("headers"))
         http = event["requestContext"]["http"]
-        return Request(
-            str(http["method"]).upper(),
-            str(http.get("path") or unquote(str(event.get("rawPath") or "/"))),
-            query_of(event.get("queryParameters")),
-            headers,
-            body_of(event, headers.get("content-type", "")),
-        )
+        path = str(http.get("path") or unquote(str(event.get("rawPath") or "/")))
+        return request_of(event, str(http["method"]).upper(), path, query_of(event.get("queryParameters")))
 
     def write(self, reply: Reply, event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG002
         return lambda_reply(reply)
@@ -60,9 +54,7 @@ class Gateway:
         return has(event, "httpMethod", "path", "queryParameters") and "requestContext" not in event
 
     def read(self, event: Any, context: Any) -> Request:  # noqa: ARG002
-        headers = lower(event.get("headers"))
-        body = body_of(event, headers.get("content-type", ""))
-        return Request(method_of(event), str(event["path"]), query_of(event["queryParameters"]), headers, body)
+        return request_of(event, method_of(event), str(event["path"]), query_of(event["queryParameters"]))
 
     def write(self, reply: Reply, event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG002
         return lambda_reply(reply)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cloudfn.platforms.base import Reply, Request, body_of, get, has, lambda_reply, lower, method_of, query_of
+from cloudfn.platforms.base import Reply, Request, get, has, lambda_reply, method_of, query_of, request_of
 
 
 class Gateway:
@@ -22,10 +22,8 @@ class Gateway:
         return named and has(event, "httpMethod", "isBase64Encoded")
 
     def read(self, event: Any, context: Any) -> Request:  # noqa: ARG002
-        headers = lower(event.get("headers"))
-        body = body_of(event, headers.get("content-type", ""))
         query = query_of(event.get("queryStringParameters"))
-        return Request(method_of(event), str(event.get("path") or "/"), query, headers, body)
+        return request_of(event, method_of(event), str(event.get("path") or "/"), query)
 
     def write(self, reply: Reply, event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG002
         return lambda_reply(reply)

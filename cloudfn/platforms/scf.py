@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cloudfn.platforms.base import Host, Reply, Request, body_of, get, has, lambda_reply, lower, method_of, query_of
+from cloudfn.platforms.base import Host, Reply, Request, get, has, lambda_reply, method_of, query_of, request_of
 
 
 class Gateway:
@@ -24,7 +24,8 @@ class Gateway:
         return named and has(event, "httpMethod", "path")
 
     def read(self, event: Any, context: Any) -> Request:  # noqa: ARG002
-        return _request(event, query_of(event.get("queryString"), event.get("queryStringParameters")))
+        query = query_of(event.get("queryString"), event.get("queryStringParameters"))
+        return request_of(event, method_of(event), str(event["path"]), query)
 
     def write(self, reply: Reply, event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG002
         return lambda_reply(reply)
@@ -41,7 +42,7 @@ class FunctionUrl:
         return has(event, "httpMethod", "path", "headers", "queryString") and "requestContext" not in event
 
     def read(self, event: Any, context: Any) -> Request:  # noqa: ARG002
-        return _request(event, query_of(event.get("queryString")))
+        return request_of(event, method_of(event), str(event["path"]), query_of(event.get("queryString")))
 
     def write(self, reply: Reply, event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG002
         return lambda_reply(reply)
@@ -66,12 +67,6 @@ class Timer:
 
     def write(self, reply: Reply, event: Any, context: Any) -> Any:
         raise NotImplementedError("a timer gets no HTTP answer")
-
-
-def _request(event: Any, query: dict[str, str]) -> Request:
-    headers = lower(event.get("headers"))
-    body = body_of(event, headers.get("content-type", ""))
-    return Request(method_of(event), str(event["path"]), query, headers, body)
 
 
 def seconds_left(context: Any) -> float | None:
