@@ -115,3 +115,9 @@ def network(name: str) -> Mapping[str, Map]:
     """The numbers of a network that comes with the package, by name of the layer."""
     with resources.files("cloudfn.crop").joinpath(f"{name}.npz").open("rb") as file, np.load(file) as arrays:
         return {key: arrays[key].astype(np.float32) for key in arrays}
+
+
+@cache
+def bands(name: str, layer: str, side: int, stride: int) -> Map:
+    """The `banded` matrices of a depthwise layer of a network, for maps of this side."""
+    return banded(network(name)[f"{layer}.kernel"], side, stride)

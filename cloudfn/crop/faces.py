@@ -8,13 +8,11 @@ shape, in the middle of a square.
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cloudfn.crop.convolution import Map, banded, dense, depthwise, network, pointwise, relu, sigmoid
+from cloudfn.crop.convolution import Map, bands, dense, depthwise, network, pointwise, relu, sigmoid
 from cloudfn.crop.values import Size
 
 Floats = npt.NDArray[np.float64]
@@ -58,8 +56,8 @@ def _detect(square: npt.NDArray[np.uint8]) -> tuple[Map, Map]:
     maps = relu(dense(maps, layers["stem.kernel"], layers["stem.bias"], 2))
     levels = []
     for number, stride in enumerate(_STRIDES):
-        bands = _bands(number, maps.shape[-1], stride)
-        filtered = depthwise(maps, bands, layers[f"{number}.filter.bias"], stride)
+        matrices = bands("faces", f"{number}.filter", maps.shape[-1], stride)
+        filtered = depthwise(maps, matrices, layers[f"{number}.filter.bias"], stride)
         before = maps if stride == 1 else _largest(maps)
         maps = pointwise(filtered, layers[f"{number}.project.kernel"], layers[f"{number}.project.bias"])
         maps[: len(before)] += before  # a block that has more channels than the one before it gets zeros
@@ -89,11 +87,6 @@ def _largest(maps: Map) -> Map:
     return np.asarray(
         np.maximum(np.maximum(top[..., ::2], top[..., 1::2]), np.maximum(bottom[..., ::2], bottom[..., 1::2]))
     )
-
-
-@cache
-def _bands(number: int, side: int, stride: int) -> Map:
-    return banded(network("faces")[f"{number}.filter.kernel"], side, stride)
 
 
 def _overlap(box: Floats, boxes: Floats) -> Floats:

@@ -8,7 +8,6 @@ subject is, whatever it is, and where heads are. What each of them is worth is i
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from cloudfn.crop.convolution import (
     Map,
-    banded,
+    bands,
     dense,
     depthwise,
     hard_swish,
@@ -62,8 +61,8 @@ def levels(rgb: npt.NDArray[np.uint8]) -> tuple[Map, ...]:
     for number, (stride, activation, squeezes) in enumerate(_BLOCKS):
         before = maps
         maps = activation(pointwise(maps, *_pair(number, "expand")))
-        bands = _bands(number, maps.shape[-1], stride)
-        maps = activation(depthwise(maps, bands, layers[f"{number}.filter.bias"], stride))
+        matrices = bands("people", f"{number}.filter", maps.shape[-1], stride)
+        maps = activation(depthwise(maps, matrices, layers[f"{number}.filter.bias"], stride))
         if squeezes:
             maps *= _gate(number, maps)
         maps = pointwise(maps, *_pair(number, "project"))
@@ -85,8 +84,3 @@ def _gate(number: int, maps: Map) -> Map:
 def _pair(number: int, layer: str) -> tuple[Map, Map]:
     layers = network("people")
     return layers[f"{number}.{layer}.kernel"], layers[f"{number}.{layer}.bias"]
-
-
-@cache
-def _bands(number: int, side: int, stride: int) -> Map:
-    return banded(network("people")[f"{number}.filter.kernel"], side, stride)
