@@ -13,15 +13,15 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cloudfn.boxes import cut
     from cloudfn.cloud import DYNAMIC_CURRENT_ENV, Cloud, get_wx_context, init, openapi
-    from cloudfn.cutting import cut
     from cloudfn.errors import CloudError
     from cloudfn.handler import function
 
 __all__ = ["DYNAMIC_CURRENT_ENV", "Cloud", "CloudError", "cut", "function", "get_wx_context", "init", "openapi"]
 
 # Where the public names live that are not the cloud-call face's.
-_ROOMS = {"cut": "cloudfn.cutting", "CloudError": "cloudfn.errors", "function": "cloudfn.handler"}
+_ROOMS = {"cut": "cloudfn.boxes", "CloudError": "cloudfn.errors", "function": "cloudfn.handler"}
 
 # A library says nothing unless the application asks for it.
 logging.getLogger("cloudfn").addHandler(logging.NullHandler())

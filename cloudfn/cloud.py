@@ -11,12 +11,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from cloudfn import apis, invocation, params, permissions, settings
-from cloudfn.apis import Api
+from cloudfn import invocation, permissions, settings
 from cloudfn.backends import choose, log_hint, perform
-from cloudfn.call import Backend, Call, failure, gateway_failure
-from cloudfn.errors import CloudError
-from cloudfn.naming import near
+from cloudfn.call import apis, params
+from cloudfn.call.apis import Api
+from cloudfn.call.naming import near
+from cloudfn.call.values import Backend, Call
+from cloudfn.errors import CloudError, gateway_failure, refusal
 from cloudfn.settings import Settings
 
 _log = logging.getLogger("cloudfn")
@@ -80,13 +81,13 @@ class Cloud:
         """
         try:
             if self._arguments is None:
-                hint = "call cloud.init() before the first cloud call"
-                raise CloudError(-1, _NOT_INITIALISED, api=name, hint=hint, retryable=False)
+                cure = "call cloud.init() before the first cloud call"
+                raise CloudError(-1, _NOT_INITIALISED, api=name, hint=cure, retryable=False)
             api = apis.APIS.get(name)
             if api is None:
                 match = near(name, apis.APIS)
-                known = f'did you mean "{match}"?' if match else f"the APIs are {', '.join(apis.APIS)}"
-                raise gateway_failure(name, -604100, hint=f'there is no API "{name[:80]}"; {known}')
+                cure = f'did you mean "{match}"?' if match else f"the APIs are {', '.join(apis.APIS)}"
+                raise gateway_failure(name, -604100, problem=f'there is no API "{name[:80]}"', cure=cure)
             chosen = settings.load(self._arguments)
             permissions.check(name, chosen.config)
             call, backend = read(api), self._backend_for(chosen)
@@ -131,8 +132,8 @@ def _of_this_invocation(call: Call, chosen: Settings) -> Call:
     known = invocation.current()
     left = known.left() if known.left else None
     if left is not None and left <= 0:
-        hint = "raise the function's own time limit, or do less before the cloud call"
-        raise failure(call.api, -604102, f"the platform has no time left for this call; {hint}", hint=hint)
+        cure = "raise the function's own time limit, or do less before the cloud call"
+        raise refusal(-604102, "the platform has no time left for this call", cure, api=call.api)
     first = next(iter(chosen.credentials()), "")
     outranked = chosen.uses_side_car or first == "access_token" or chosen.sources.get(first) == "argument"
     return replace(call, seconds=left, token="" if outranked else known.token)

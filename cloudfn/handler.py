@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, Protocol, cast, overload
 
 from cloudfn import invocation, platforms, settings
-from cloudfn.body import parameters
+from cloudfn.call.params import read_event
 from cloudfn.cloud import Cloud
 from cloudfn.errors import CloudError
 from cloudfn.invocation import Invocation
-from cloudfn.params import read_event
 from cloudfn.platforms import wsgi
-from cloudfn.platforms.base import Form, Reply, Request, json_reply, status_of
+from cloudfn.platforms.base import Form, Reply, Request, json_reply
+from cloudfn.platforms.parameters import parameters
 
 _log = logging.getLogger("cloudfn")
 
@@ -173,7 +173,7 @@ def _http_reply(run: _Run, form: Form, event: Any, context: Any, known: Invocati
             return _reply_of(run(parameters(request, strict=strict), told))
     except Exception as error:  # noqa: BLE001 - whatever a user's function raises
         fault = _normalised(error)
-        return json_reply(fault.to_dict(), status_of(fault))
+        return json_reply(fault.to_dict(), fault.http_status)
 
 
 def _from_wechat(request: Request, known: Invocation) -> tuple[Request, Invocation]:
@@ -193,7 +193,7 @@ def _reply_of(result: Any) -> Reply:
         if isinstance(result, Mapping) and isinstance(result.get("statusCode"), int):
             return _integrated(result)
         if isinstance(result, (bytes, bytearray, memoryview)):
-            from cloudfn.media import sniff
+            from cloudfn.call.media import sniff
 
             return Reply(200, bytes(result), {"Content-Type": sniff(result) or "application/octet-stream"})
         if isinstance(result, str):
@@ -201,7 +201,7 @@ def _reply_of(result: Any) -> Reply:
         status = 200
         if isinstance(result, Mapping) and result.keys() == {"errCode", "errMsg"}:
             code = result["errCode"]
-            status = status_of(CloudError(code, "")) if isinstance(code, int) and code else 200
+            status = CloudError(code, "").http_status if isinstance(code, int) and code else 200
         return json_reply(result, status)
     except (TypeError, ValueError, RecursionError) as error:
         raise CloudError(-504002, "functions execute fail: what the function returned is no JSON") from error

@@ -9,9 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cloudfn import apis, settings
-from cloudfn.call import gateway_failure
-from cloudfn.naming import near
+from cloudfn import settings
+from cloudfn.call import apis
+from cloudfn.call.naming import near
+from cloudfn.errors import CloudError, gateway_failure
 
 _log = logging.getLogger("cloudfn")
 
@@ -31,20 +32,21 @@ def check(api: str, config: str = "") -> Path:
     path = next((path.absolute() for path in tried if os.path.exists(path)), None)  # noqa: PTH110 - Path.exists raises
     if path is None:
         places = ", ".join(dict.fromkeys(str(path.absolute()) for path in tried))
-        raise gateway_failure(api, -604101, hint=f"no config.json was found (looked for {places}); {_cure(api)}")
+        raise _denied(api, f"no config.json was found (looked for {places})")
     try:
         granted = _granted(path, settings.file_version(path))
     except _DeniedError as denied:
-        raise gateway_failure(api, -604101, hint=f"{path}: {denied}; {_cure(api)}") from None
+        raise _denied(api, f"{path}: {denied}") from None
     if api not in granted:
         wrong = next((name for name in granted if name == f"openapi.{api}" or near(name, [api])), None)
         listed = f'"{wrong}" is not the name' if wrong else "permissions.openapi does not list it"
-        raise gateway_failure(api, -604101, hint=f'{path}: {listed}; write "{api}" there and deploy again')
+        raise gateway_failure(api, -604101, problem=f"{path}: {listed}", cure=f'write "{api}" there and deploy again')
     return path
 
 
-def _cure(api: str) -> str:
-    return f'put {{"permissions": {{"openapi": ["{api}"]}}}} into config.json beside the function and deploy it again'
+def _denied(api: str, problem: str) -> CloudError:
+    cure = f'put {{"permissions": {{"openapi": ["{api}"]}}}} into config.json beside the function and deploy it again'
+    return gateway_failure(api, -604101, problem=problem, cure=cure)
 
 
 @lru_cache(maxsize=32)

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cloudfn.errors import CODES, CloudError
-from cloudfn.naming import near
+from cloudfn.call.naming import near
+from cloudfn.codes import CODES
+from cloudfn.errors import refusal, setting_error, setup_error
 
 # Inside CloudRun this plain address leads to a side-car that adds the token: WX/doc, "open interface service".
 SIDE_CAR = "http://api.weixin.qq.com"
@@ -235,11 +236,11 @@ def check(arguments: Mapping[str, object]) -> dict[str, Any]:
         if name not in fields:
             known = ", ".join(f.name for f in table())
             match = near(str(name), fields)
-            hint = f"did you mean {match}?" if match else f"the settings are {known}"
-            raise CloudError(-401002, f"unknown setting {name!r}; {hint}", hint=hint)
+            cure = f"did you mean {match}?" if match else f"the settings are {known}"
+            raise refusal(-401002, f"unknown setting {name!r}", cure)
         if value is not None and value != "":
             if fields[name].name in values:
-                raise CloudError(-401002, f"the setting {fields[name].name} is given twice", hint="give it once")
+                raise refusal(-401002, f"the setting {fields[name].name} is given twice", "give it once")
             values[fields[name].name] = parsed(fields[name], value, "argument")
     return values
 
@@ -288,8 +289,7 @@ def parsed(setting: dataclasses.Field[Any], value: object, source: str) -> Any:
         return setting.metadata["parse"](os.fspath(value) if isinstance(value, os.PathLike) else str(value).strip())
     except ValueError as error:
         came = "a value" if secret else repr(value)[:60]
-        expected = f"expected {error}"
-        raise CloudError(-601002, f"{name}: got {came} ({source}), {expected}", hint=expected) from None
+        raise setting_error(name, f"{came} ({source})", str(error)) from None
 
 
 @lru_cache(maxsize=8)
@@ -303,4 +303,4 @@ def _dotenv(path: Path, version: tuple[int, int]) -> Mapping[str, str | None]:
         return dotenv_values(path, interpolate=False, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         cure = "save it as UTF-8 text that this user can read"
-        raise CloudError(-601002, f"{path} cannot be read ({type(error).__name__}); {cure}", hint=cure) from None
+        raise setup_error(f"{path} cannot be read ({type(error).__name__})", cure) from None

@@ -23,7 +23,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cloudfn.errors import CloudError
+from cloudfn.errors import missing_extra
 from cloudfn.server.faults import Fault
 from cloudfn.server.journal import Exchange
 from cloudfn.server.options import MAX_BYTES, Options
@@ -65,8 +65,7 @@ class Server:
         try:
             from cloudfn.server.app import Server as Core
         except ImportError as error:
-            cure = 'pip install "cloudfn-aicrop[local]"'
-            raise CloudError(-601002, f"the server needs its packages ({error}): {cure}", hint=cure) from error
+            raise missing_extra("the server", f"its packages ({error})", "local") from error
         from cloudfn.settings import check
 
         self.appid = appid

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cloudfn import settings
-from tests.wire import RecordingServer
+from tests.support.recording import RecordingServer
 
 TESTS = Path(__file__).parent
 _PREFIXES = (
@@ -55,7 +55,10 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def vectors(name: str) -> list[Any]:
     """The recorded cases of one file, as pytest parameters with their ids."""
-    return [pytest.param(case, id=case["id"]) for case in json.loads((TESTS / "vectors" / f"{name}.json").read_bytes())]
+    return [
+        pytest.param(case, id=case["id"])
+        for case in json.loads((TESTS / "support" / "vectors" / f"{name}.json").read_bytes())
+    ]
 
 
 @pytest.fixture

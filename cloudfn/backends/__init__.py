@@ -8,7 +8,8 @@ import time
 from typing import Any
 
 from cloudfn import settings
-from cloudfn.call import Backend, Call, Trace, normalise
+from cloudfn.call.reply import normalise
+from cloudfn.call.values import Backend, Call, Trace
 from cloudfn.errors import CloudError
 from cloudfn.settings import Settings
 
@@ -73,5 +74,5 @@ def perform(call: Call, backend: Backend, *, convert_case: bool = True) -> dict[
 
 def log_hint(error: CloudError) -> None:
     """Say the cure once in the log, unless the error's own words say it already."""
-    if error.hint and error.hint not in error.errMsg:
+    if error.hint and not error.facts.in_words:
         _log.warning("%s (errCode %d): %s", error.errMsg, error.errCode, error.hint)

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from cloudfn import crop
-from cloudfn.call import Call, Trace, failure
-from cloudfn.errors import CloudError
+from cloudfn.boxes import corners
+from cloudfn.call.values import Call, Trace
+from cloudfn.errors import CloudError, named, refusal
 from cloudfn.settings import Settings
 
 Find: TypeAlias = Callable[..., crop.Found]  # called as cloudfn.crop.find(picture, ratios, max_megapixels=..., ...)
@@ -32,13 +33,13 @@ class Local:
         """
         answer = _ANSWERS.get(call.api)
         if answer is None:
-            hint = "use CLOUDFN_BACKEND=wechat for it"
-            raise failure(call.api, -601002, f"the embedded engine does not answer this API; {hint}", hint=hint)
+            cure = "use CLOUDFN_BACKEND=wechat for it"
+            raise refusal(-601002, "the embedded engine does not answer this API", cure, api=call.api)
         try:
             trace.attempts = 1
             return answer(call, self._find, self._settings, trace)
         except CloudError as error:
-            raise failure(call.api, error.errCode, error.errMsg, hint=error.hint) from error
+            raise named(error, call.api) from error
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -57,16 +58,7 @@ def _ai_crop(call: Call, find: Find, settings: Settings, trace: Trace) -> dict[s
     return {
         "errcode": 0,
         "errmsg": "ok",
-        "results": [
-            {
-                "crop_left": box.left,
-                "crop_top": box.top,
-                # Boxes are half-open inside the engine; WeChat's corners are the last column and row.
-                "crop_right": box.right - 1,
-                "crop_bottom": box.bottom - 1,
-            }
-            for box in found.boxes
-        ],
+        "results": [corners(box) for box in found.boxes],
         "img_size": {"w": found.size.width, "h": found.size.height},
     }
 
@@ -82,7 +74,7 @@ def fetched(url: str, settings: Settings) -> bytes:
     Raises `CloudError`: 101000, and -601002 before any network where the engine's packages are not installed.
     """
     crop.check_installed()
-    from cloudfn.fetch import fetch
+    from cloudfn.net.fetch import fetch
 
     # Half of the time is the picture's: the rest is the engine's and the answer's.
     return fetch(

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from cloudfn.call import failure
-from cloudfn.deadline import Deadline
-from cloudfn.errors import CloudError
+from cloudfn.errors import CloudError, refusal
+from cloudfn.net.deadline import Deadline
 from cloudfn.settings import Settings
 
 # WeChat's words for: this token is not good (any more).
@@ -83,7 +82,7 @@ class TokenFile:
             cure = (
                 'switch on the "cloud call token" for the CloudRun version, or correct WX_CLOUDBASE_ACCESS_TOKEN_FILE'
             )
-            raise failure(api, 41001, f"access_token missing: {self._path} {why}; {cure}", hint=cure)
+            raise refusal(41001, f"access_token missing: {self._path} {why}", cure, api=api)
         return Token("cloudbase_access_token", value)
 
 
@@ -166,7 +165,7 @@ class Missing:
         self._cure = cure
 
     def get(self, api: str, deadline: Deadline) -> Token | None:  # noqa: ARG002
-        raise failure(api, 41001, f"access_token missing; {self._cure}", hint=self._cure)
+        raise refusal(41001, "access_token missing", self._cure, api=api)
 
     def renew(self, refused: Token) -> bool:  # noqa: ARG002
         return False

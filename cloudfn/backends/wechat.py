@@ -24,13 +24,15 @@ from urllib.parse import quote, urlsplit
 from urllib3.fields import RequestField
 from urllib3.filepost import encode_multipart_formdata
 
-from cloudfn.apis import APIS
 from cloudfn.backends import tokens
-from cloudfn.backends.http import Request, Transport, TransportError
-from cloudfn.call import Call, Media, Ratios, Trace, errcode, failure, parse
-from cloudfn.deadline import Deadline
-from cloudfn.errors import CODES, CloudError
-from cloudfn.naming import to_snake
+from cloudfn.call.apis import APIS
+from cloudfn.call.naming import to_snake
+from cloudfn.call.reply import errcode, parse
+from cloudfn.call.values import Call, Media, Ratios, Trace
+from cloudfn.codes import CODES
+from cloudfn.errors import CloudError, Limit, failure, refusal, setting_error
+from cloudfn.net.deadline import Deadline
+from cloudfn.net.transport import Request, Transport, TransportError
 from cloudfn.settings import SIDE_CAR, Settings
 
 _log = logging.getLogger("cloudfn")
@@ -168,7 +170,7 @@ class WeChat:
         answer = self._exchange(api, request, deadline, Trace())
         code = errcode(api, answer)
         if code:
-            raise failure(api, code, answer["errmsg"], hint=_token_cure(code, answer["errmsg"]))
+            raise failure(api, code, answer["errmsg"], cure=_token_cure(code, answer["errmsg"]))
         if not isinstance(answer.get("access_token"), str) or not answer["access_token"]:
             raise failure(api, -601001, "wechat server internal error, the answer for a token holds none")
         return answer
@@ -237,7 +239,7 @@ def _checked_base(settings: Settings) -> str:
         return base.rstrip("/")
     allowed = f"https://host, http:// to this machine only, or {SIDE_CAR} inside CloudRun"
     shown = f"{parts.scheme}://{host}" if host else "no such address"
-    raise CloudError(-601002, f"CLOUDFN_API_BASE: got {shown}, expected {allowed}", hint=allowed)
+    raise setting_error("CLOUDFN_API_BASE", shown, allowed)
 
 
 def _is_loopback(host: str) -> bool:
@@ -251,8 +253,8 @@ def _check_sizes(call: Call) -> None:
     for name, part in call.params.items():
         if isinstance(part, Media) and len(part.value) >= _MAX_PICTURE:
             cure = "make the picture smaller, or choose the embedded engine with CLOUDFN_BACKEND=local"
-            text = f"invalid image data: {name} has {len(part.value):,} bytes, WeChat takes less than 2 MB; {cure}"
-            raise failure(call.api, 101002, text, hint=cure)
+            problem = f"invalid image data: {name} has {len(part.value):,} bytes, WeChat takes less than 2 MB"
+            raise refusal(101002, problem, cure, api=call.api, limit=Limit(_MAX_PICTURE, "bytes"))
         if isinstance(part, Media) and len(part.value) >= _WARN_PICTURE:
             _log.warning(
                 "openapi.%s: %s has %d bytes; WeChat takes less than 2 MB, which may mean 2,000,000 bytes",

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cloudfn import permissions, settings
-from cloudfn.apis import APIS
 from cloudfn.backends import choose, name_of
+from cloudfn.call.apis import APIS
+from cloudfn.call.naming import near
 from cloudfn.errors import CloudError
-from cloudfn.naming import near
 from cloudfn.settings import Settings
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
@@ -77,7 +77,7 @@ def _settings() -> Iterator[Finding]:
         try:
             settings.parsed(setting, value, source)
         except CloudError as error:
-            yield Finding(PROBLEM, name, error.errMsg, error.hint)
+            yield Finding(PROBLEM, name, error.facts.problem, error.facts.cure)
         else:
             yield Finding(OK, name, f"{shown} ({source})")
 
@@ -95,8 +95,7 @@ def _permission(api: str, chosen: Settings) -> Finding:
     try:
         return Finding(OK, "config.json", f"{permissions.check(api, chosen.config)} grants {api}")
     except CloudError as error:
-        found, _, cure = error.hint.rpartition("; ")
-        return Finding(PROBLEM, "config.json", found, cure)
+        return Finding(PROBLEM, "config.json", error.facts.problem, error.facts.cure)
 
 
 def _backend(chosen: Settings) -> Iterator[Finding]:
@@ -106,14 +105,9 @@ def _backend(chosen: Settings) -> Iterator[Finding]:
         yield from _extras(PROBLEM)
         return
     try:
-        import cloudfn.deadline  # noqa: F401 - what every connection needs
-    except CloudError as error:
-        yield Finding(PROBLEM, "urllib3", error.errMsg, error.hint)
-        return
-    try:
         choose(chosen).close()
     except CloudError as error:
-        yield Finding(PROBLEM, "CLOUDFN_API_BASE", error.errMsg, error.hint)
+        yield Finding(PROBLEM, "CLOUDFN_API_BASE", error.facts.problem, error.facts.cure)
     yield from _credentials(chosen)
     yield from _certificates(chosen)
     yield from _extras(OK)
@@ -122,7 +116,7 @@ def _backend(chosen: Settings) -> Iterator[Finding]:
 def _credentials(chosen: Settings) -> Iterator[Finding]:
     """What can be told of the credentials without asking WeChat: whether they are there, and their form."""
     from cloudfn.backends.tokens import TokenFile
-    from cloudfn.deadline import Deadline
+    from cloudfn.net.deadline import Deadline
 
     if chosen.uses_side_car:
         yield Finding(OK, "credentials", "CloudRun's side-car adds the token")
@@ -141,7 +135,7 @@ def _credentials(chosen: Settings) -> Iterator[Finding]:
             TokenFile(Path(chosen.cloudbase_access_token_file)).get("", Deadline(1))
             yield Finding(OK, "credentials", f"the cloudbase token in {chosen.cloudbase_access_token_file}")
         except CloudError as error:
-            yield Finding(PROBLEM, "credentials", error.errMsg.partition("fail ")[2], error.hint)
+            yield Finding(PROBLEM, "credentials", error.facts.problem, error.facts.cure)
     else:
         token = getattr(chosen, source)
         yield Finding(OK, "credentials", f"a token from outside ({source}), {len(token)} characters")

@@ -12,13 +12,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from cloudfn import crop, media, params, settings
-from cloudfn.apis import APIS
+from cloudfn import crop, settings
 from cloudfn.backends import choose, perform
 from cloudfn.backends.local import Local, fetched
-from cloudfn.call import Backend
+from cloudfn.boxes import half_open
+from cloudfn.call import media, params
+from cloudfn.call.apis import APIS
+from cloudfn.call.values import Backend
 from cloudfn.cli.report import exit_code, report
-from cloudfn.errors import CloudError
+from cloudfn.errors import CloudError, setup_error
 
 _API = APIS["img.aiCrop"]
 
@@ -99,7 +101,7 @@ def _labels(arguments: argparse.Namespace) -> list[str]:
     try:
         params.read(_API, {"imgUrl": "https://example.com/", "ratios": arguments.ratios})
     except CloudError as error:
-        arguments.usage(f"--ratios: {error.errMsg.partition('parameter error: ')[2]}")
+        arguments.usage(f"--{error.facts.problem}; {error.facts.cure}")
     return [text.strip() for text in arguments.ratios.split(",")] if arguments.ratios.strip() else ["auto"]
 
 
@@ -107,8 +109,9 @@ def _focus(text: str) -> tuple[float, ...]:
     """`left,top,right,bottom[:weight]`, corners inclusive, as the engine takes it: half-open."""
     corners, _, weight = text.partition(":")
     try:
-        left, top, right, bottom = (int(number) for number in corners.split(","))
-        return left, top, right + 1, bottom + 1, float(weight or 1)
+        edges = (int(number) for number in corners.split(","))
+        box = half_open(dict(zip(("cropLeft", "cropTop", "cropRight", "cropBottom"), edges, strict=True)))
+        return *box, float(weight or 1)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r}: expected four whole numbers and perhaps a weight") from None
 
@@ -143,13 +146,9 @@ def _crop(
     result = perform(call, backend)
     if wants_pixels:
         data = call.params["img"].value
-        boxes = [_half_open(box) for box in result["results"]]
+        boxes = [half_open(box) for box in result["results"]]
         _write_pictures(data, boxes, name, labels, arguments, chosen, finder.found)
     return result
-
-
-def _half_open(box: dict[str, int]) -> crop.Box:
-    return crop.Box(box["cropLeft"], box["cropTop"], box["cropRight"] + 1, box["cropBottom"] + 1)
 
 
 def _write_pictures(
@@ -199,8 +198,8 @@ def _write(path: Path, content: bytes) -> None:
                 Path(file.name).unlink(missing_ok=True)
                 raise
     except OSError as error:
-        hint = "name a folder that can be written to"
-        raise CloudError(-601002, f"{path}: cannot be written ({error.strerror}); {hint}", hint=hint) from None
+        cure = "name a folder that can be written to"
+        raise setup_error(f"{path}: cannot be written ({error.strerror})", cure) from None
 
 
 def _names(pictures: list[str]) -> list[str]:
@@ -223,7 +222,7 @@ def _print(picture: str, labels: list[str], result: dict[str, Any], *, as_json: 
     elif "results" in result:
         print(f"{picture}  {result['imgSize']['w']}x{result['imgSize']['h']}")
         for label, box in zip(labels, result["results"], strict=True):
-            left, top, right, bottom = _half_open(box)
+            left, top, right, bottom = half_open(box)
             print(
                 f"  {label:<8} left {left}, top {top}, right {right - 1}, bottom {bottom - 1}  "
                 f"({right - left}x{bottom - top})"

@@ -6,8 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-from cloudfn.errors import CODES, Code
-from cloudfn.naming import near
+from cloudfn.call.naming import near
+from cloudfn.codes import CODES, Code
 
 
 def add(commands: Any) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cloudfn import handler, platforms
-from cloudfn.errors import CloudError
+from cloudfn.errors import CloudError, refusal, setup_error
 from cloudfn.platforms.base import Host, Reply, Request, lambda_reply
 
 
@@ -57,7 +57,7 @@ def _in_time(work: Callable[[], Any], seconds: float, where: str) -> Any:
     thread.join(seconds)
     if not outcome:
         cure = "make the function faster, or its limit longer there and with --timeout here"
-        raise CloudError(-504003, f"{where} stops the function after {seconds:g} s; {cure}", hint=cure)
+        raise refusal(-504003, f"{where} stops the function after {seconds:g} s", cure)
     answer, error = outcome[0]
     if error is not None:
         raise error
@@ -91,8 +91,7 @@ def _arrival(host: Host, event: Any, left: Callable[[], float]) -> tuple[Any, An
     try:
         from flask import Request as FlaskRequest
     except ImportError:
-        cure = "pip install functions-framework"
-        raise CloudError(-601002, f"functions of {host.title} get a flask.Request; {cure}", hint=cure) from None
+        raise setup_error(f"functions of {host.title} get a flask.Request", "pip install functions-framework") from None
     return FlaskRequest(environ), _StartResponse()
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cloudfn.bundle import ARCHITECTURES, EXTRAS, Made, Plan, build
+from cloudfn.cli.bundle import ARCHITECTURES, EXTRAS, Made, Plan, build
 from cloudfn.platforms import HOSTS
 
 

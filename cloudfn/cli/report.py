@@ -14,7 +14,7 @@ _CONFIGURATION = {-601002, -604101, 41001}
 def report(error: CloudError, about: str = "") -> None:
     """The error's words and its cure on stderr."""
     print(f"cloudfn: {about + ': ' if about else ''}{error.errMsg} (errCode {error.errCode})", file=sys.stderr)
-    if error.hint and error.hint not in error.errMsg:
+    if error.hint and not error.facts.in_words:
         print(f"  {error.hint}", file=sys.stderr)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudfn import settings
-from cloudfn.errors import CloudError
+from cloudfn.errors import setup_error
 from cloudfn.server import faults
 from cloudfn.server.options import MAX_BYTES, Options
 
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = settings.load({"backend": "local"})
     if arguments.strict and not (chosen.appid and chosen.appsecret):
         cure = "set WX_APPID and WX_APPSECRET, any words will do for a test"
-        raise CloudError(-601002, f"--strict needs the appid and secret that tokens are issued for; {cure}", hint=cure)
+        raise setup_error("--strict needs the appid and secret that tokens are issued for", cure)
     if arguments.config and not Path(arguments.config).is_file():
         arguments.usage(f"--config {arguments.config}: expected a file that exists")
     options = Options(

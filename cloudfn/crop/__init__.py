@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cloudfn.crop.values import Box, Explanation, Found, Placed, Point, Size
-from cloudfn.errors import CloudError
+from cloudfn.errors import missing_extra
 
 if TYPE_CHECKING:
     from cloudfn.crop.picture import Limits
@@ -85,8 +85,7 @@ def check_installed() -> None:
     try:
         from cloudfn.crop import finder  # noqa: F401 - the first import of the engine's modules
     except ImportError as error:
-        cure = 'pip install "cloudfn-aicrop[local]"'
-        raise CloudError(-601002, f"the crop engine needs Pillow and numpy ({error}): {cure}", hint=cure) from error
+        raise missing_extra("the crop engine", f"Pillow and numpy ({error})", "local") from error
 
 
 def _limits(megapixels: float, jpeg_megapixels: float) -> Limits:

@@ -19,7 +19,7 @@ from PIL import Image, ImageChops, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from cloudfn.crop.values import Size
-from cloudfn.errors import CloudError
+from cloudfn.errors import CloudError, Limit, picture_error
 
 Bytes = bytes | bytearray | memoryview
 
@@ -38,9 +38,11 @@ _SIGNATURES = (
     *((4, b"ftyp" + brand, "HEIF") for brand in (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1")),
 )
 _ABSENT = {
-    "AVIF": "this Pillow cannot read AVIF: upgrade Pillow, or convert the picture to JPEG",
-    "HEIF": "HEIC pictures need pillow-heif, registered by pillow_heif.register_heif_opener(): "
-    "install and register it, or convert the picture to JPEG",
+    "AVIF": ("this Pillow cannot read AVIF", "upgrade Pillow, or convert the picture to JPEG"),
+    "HEIF": (
+        "HEIC pictures need pillow-heif, registered by pillow_heif.register_heif_opener()",
+        "install and register it, or convert the picture to JPEG",
+    ),
 }
 for _plugin in ("Png", "Gif", "WebP", "Bmp", "Tiff", "Avif"):
     with contextlib.suppress(ImportError):  # AVIF came with Pillow 11.3
@@ -112,9 +114,9 @@ class _Jpeg(JpegImageFile):
         pass
 
 
-def refusal(what: str) -> CloudError:
-    """The error of a picture that cannot be used; `what` says what is wrong with it, and the cure."""
-    return CloudError(101002, "invalid image data", hint=what)
+def refusal(problem: str, cure: str, limit: Limit | None = None) -> CloudError:
+    """Make the error of a picture that cannot be used, in WeChat's words."""
+    return picture_error(101002, "invalid image data", problem, cure, limit=limit)
 
 
 @contextlib.contextmanager
@@ -126,8 +128,8 @@ def _pillow(doing: str) -> Iterator[None]:
         raise
     except Exception as error:  # on hostile bytes Pillow's parsers raise nearly every type there is
         raise refusal(
-            f"the picture cannot be {doing} ({str(error) or type(error).__name__}): it is damaged or incomplete, "
-            "send the whole file or save it anew"
+            f"the picture cannot be {doing} ({str(error) or type(error).__name__}): it is damaged or incomplete",
+            "send the whole file, or save it anew",
         ) from error
 
 
@@ -138,15 +140,15 @@ def open_image(picture: Bytes, limits: Limits) -> tuple[ImageFile.ImageFile, int
     """
     data = bytes(picture)
     if not data:
-        raise refusal("the picture is empty (0 bytes): send the content of an image file")
+        raise refusal("the picture is empty (0 bytes)", "send the content of an image file")
     name = next((name for at, magic, name in _SIGNATURES if data.startswith(magic, at)), None)
     if name is None:
         raise refusal(
-            f"the {len(data)} bytes are no picture (they start with {data[:8].hex(' ')}): "
-            "send JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF"
+            f"the {len(data)} bytes are no picture (they start with {data[:8].hex(' ')})",
+            "send JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF",
         )
     if name not in Image.OPEN:
-        raise refusal(_ABSENT[name])
+        raise refusal(*_ABSENT[name])
     with _pillow("opened"):
         if name == "JPEG":
             _check_segments(data)
@@ -155,7 +157,8 @@ def open_image(picture: Bytes, limits: Limits) -> tuple[ImageFile.ImageFile, int
         shrinks = isinstance(image, _Jpeg) and _single_scan(image)
         if any(codec == "bmp_rle" for codec, *_ in image.tile) and len(data) > _MAX_RUN_LENGTH:
             raise refusal(
-                f"the run-length encoded BMP has {len(data)} bytes, at most {_MAX_RUN_LENGTH} are read: save it as PNG"
+                f"the run-length encoded BMP has {len(data)} bytes, at most {_MAX_RUN_LENGTH} are read",
+                "save it as PNG",
             )
     limit = limits.jpeg_megapixels
     if not shrinks:
@@ -165,7 +168,9 @@ def open_image(picture: Bytes, limits: Limits) -> tuple[ImageFile.ImageFile, int
     if width * height > limit * 1e6:
         raise refusal(
             f"the picture has {width}x{height} pixels, {width * height / 1e6:.1f} megapixels; "
-            f"the limit for this kind is {max(limit, 0):.3g}: make it smaller, or save it as baseline JPEG"
+            f"the limit for this kind is {max(limit, 0):.3g}",
+            "make it smaller, or save it as baseline JPEG",
+            Limit(max(limit, 0), "megapixels", "CLOUDFN_MAX_JPEG_MEGAPIXELS" if shrinks else "CLOUDFN_MAX_MEGAPIXELS"),
         )
     turn = 1 if name in ("TIFF", "HEIF") else orientation(image.info.get("exif", b""))
     return image, turn
@@ -209,7 +214,7 @@ def _check_segments(data: bytes) -> None:
         if at < 0 or data[at + 1 : at + 2] in (b"\xda", b""):
             return
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    raise refusal(f"the JPEG has more than {_MAX_SEGMENTS} segments of metadata: save it without them")
+    raise refusal(f"the JPEG has more than {_MAX_SEGMENTS} segments of metadata", "save it without them")
 
 
 def _png(data: bytes) -> io.BytesIO:
@@ -223,13 +228,13 @@ def _png(data: bytes) -> io.BytesIO:
         head = data[at : at + 8]
         stop = at + 12 + int.from_bytes(head[:4], "big")
         if len(head) < 8 or stop > len(data):
-            raise refusal(f"the PNG stops after {len(data)} bytes without its end: send the whole file")
+            raise refusal(f"the PNG stops after {len(data)} bytes without its end", "send the whole file")
         if head[4:] in _PNG_CHUNKS:
             kept.append(whole[at:stop])
         if head[4:] == b"IEND":
             return io.BytesIO(b"".join(kept))
         at = stop
-    raise refusal(f"the PNG has more than {_MAX_CHUNKS} chunks: save it anew")
+    raise refusal(f"the PNG has more than {_MAX_CHUNKS} chunks", "save it anew")
 
 
 def _gif(data: bytes) -> io.BytesIO:
@@ -244,7 +249,7 @@ def _gif(data: bytes) -> io.BytesIO:
         at += 1
         blocks += 1
         if blocks > _MAX_CHUNKS:
-            raise refusal(f"the GIF has more than {_MAX_CHUNKS} blocks before its picture: save it anew")
+            raise refusal(f"the GIF has more than {_MAX_CHUNKS} blocks before its picture", "save it anew")
         if data[start + 1] == 0xF9:  # the graphic control, which says what is transparent
             control = data[start:at]
     return io.BytesIO(screen + control + data[at:])
@@ -283,7 +288,7 @@ def _single_scan(image: _Jpeg) -> bool:
         return True
     scans = 1 + image.fp.read().count(b"\xff\xda")
     if scans > _MAX_SCANS:
-        raise refusal(f"the JPEG has {scans} scans, at most {_MAX_SCANS} are read: save it as baseline JPEG")
+        raise refusal(f"the JPEG has {scans} scans, at most {_MAX_SCANS} are read", "save it as baseline JPEG")
     return False
 
 

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
-from cloudfn.errors import CloudError
+from cloudfn.errors import refusal
 
 MAX_BODY = 32 * 1024 * 1024
 """Bytes of a body that are read where the platform itself sets no limit: as much as Google and FC take."""
@@ -92,30 +92,7 @@ class Host:
     context: Callable[[Callable[[], float]], Any] = lambda _left: None
 
 
-# errCode -> HTTP status; any other is the fault of what the function asks: 502.
-_STATUS: Mapping[int, int] = {
-    code: status
-    for status, codes in {
-        400: (-401002, -401003, 40004, 40005, 40113, 41005, 44001, 47001, 101000, 101001, 101002),
-        403: (-401001, -601004, -602018, -604101, -604104, 48001, 50002, 61007, 85089, 85107),
-        404: (-604100,),
-        413: (-604001, 40006, 40009, 45001, 45002),
-        429: (45009, 45011, 101003),
-        500: (-504002, -601002, 41001),
-        504: (-501002, -504003, -601008, -604102),
-    }.items()
-    for code in codes
-}
-
-
 _PHRASES: Mapping[int, str] = {status.value: status.phrase for status in HTTPStatus}
-
-
-def status_of(error: CloudError) -> int:
-    """The HTTP status that fits an error."""
-    if error.errCode == 101002 and "smaller" in error.hint:
-        return 413  # a whole picture, but too large; WeChat and the engine have one code for both
-    return _STATUS.get(error.errCode, 502)
 
 
 def status_line(status: int) -> str:
@@ -126,11 +103,6 @@ def status_line(status: int) -> str:
 def json_reply(value: Any, status: int = 200) -> Reply:
     """`value` as a JSON answer; raises ValueError or TypeError where it is no JSON."""
     return Reply(status, json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "strict"))
-
-
-def refusal(text: str, cure: str, code: int = -401002) -> CloudError:
-    """An event that cannot be read."""
-    return CloudError(code, f"{text}; {cure}", hint=cure, retryable=False)
 
 
 def get(event: Any, *path: str) -> Any:
@@ -199,6 +171,7 @@ def body_of(event: Any, content_type: str) -> bytes:
             pass
     if "\ufffd" in body and not is_text:
         raise refusal(
+            -401002,
             "the platform has read a binary body as text, which destroyed it",
             'switch on its binary handling (API Gateway REST: binaryMediaTypes "*/*"), or send JSON with img.value '
             "in base64",
@@ -211,6 +184,7 @@ def _unbase64(body: str) -> bytes:
         return base64.b64decode("".join(body.split()), validate=True)
     except (binascii.Error, ValueError):
         raise refusal(
+            -401002,
             f"isBase64Encoded is true, but the body of {len(body)} characters is not base64",
             "send the body in base64, or set the flag to false",
         ) from None

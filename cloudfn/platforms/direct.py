@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cloudfn.platforms.base import Reply, get, refusal
+from cloudfn.errors import refusal
+from cloudfn.platforms.base import Reply, get
 
 
 class Records:
@@ -20,6 +21,7 @@ class Records:
 
     def read(self, event: Any, context: Any) -> Any:  # noqa: ARG002
         raise refusal(
+            -401002,
             f"an event of {_origin(event)} is no cloud call",
             "let a function of your own take the file's address out of the event and call "
             "cloud.openapi.img.aiCrop with it",

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cloudfn.platforms.base import MAX_BODY, Host, Reply, Request, has, query_of, refusal, status_line
+from cloudfn.errors import Limit, refusal
+from cloudfn.platforms.base import MAX_BODY, Host, Reply, Request, has, query_of, status_line
 
 TOKEN_HEADERS = ("x-wx-cloudbase-access-token", "x-wx-from-cloudbase-access-token")
 """Headers that hold a token: nobody but the wechat backend gets to see them."""
@@ -47,7 +48,7 @@ def _body(environ: Any) -> bytes:
     try:
         length = int(environ.get("CONTENT_LENGTH") or 0)
     except ValueError:
-        raise refusal("Content-Length is no number", "send the number of the body's bytes") from None
+        raise refusal(-401002, "Content-Length is no number", "send the number of the body's bytes") from None
     if not length and environ.get("wsgi.input_terminated"):
         length = MAX_BODY + 1
     elif length > MAX_BODY:
@@ -60,7 +61,9 @@ def _body(environ: Any) -> bytes:
 
 def too_large(length: int) -> Exception:
     """A body over MAX_BODY."""
-    return refusal(f"the body has {length:,} bytes", f"send at most {MAX_BODY:,}", 45001)
+    return refusal(
+        45001, f"the body has {length:,} bytes", f"send at most {MAX_BODY:,}", limit=Limit(MAX_BODY, "bytes")
+    )
 
 
 def caller(headers: Mapping[str, str]) -> dict[str, str | int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from cloudfn.errors import CODES
+from cloudfn.codes import CODES
 
 # Documented by WeChat or seen by users, without the "hint" and "rid" that follow.
 TEXTS = {
@@ -60,7 +60,7 @@ def rid(now: float) -> str:
     return f"{int(now):08x}-{secrets.token_hex(4)}-{secrets.token_hex(4)}"
 
 
-def refusal(code: int, request_id: str) -> dict[str, Any]:
+def failed(code: int, request_id: str) -> dict[str, Any]:
     """WeChat's JSON for a code, its text as it was seen; for a code without one, the code's name."""
     text = TEXTS.get(code) or (CODES[code].text or CODES[code].name.lower() if code in CODES else "system error")
     return {"errcode": code, "errmsg": f"{text} rid: {request_id}"}

@@ -14,23 +14,23 @@ from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from cloudfn import permissions
-from cloudfn.apis import APIS
+from cloudfn.call.apis import APIS
+from cloudfn.call.naming import near
 from cloudfn.errors import CloudError
-from cloudfn.naming import near
-from cloudfn.server import admin, cloudbase, form
-from cloudfn.server.answers import Refusal, is_status, refusal, rid
+from cloudfn.server import admin, form, sdk
+from cloudfn.server.answers import Refusal, failed, is_status, rid
 from cloudfn.server.crops import Crops, too_large
 from cloudfn.server.faults import Faults
+from cloudfn.server.issuer import Tokens
 from cloudfn.server.journal import Exchange, Journal, shown
 from cloudfn.server.metrics import CONTENT_TYPE, Metrics
 from cloudfn.server.options import Options
-from cloudfn.server.tokens import Tokens
 
 _log = logging.getLogger("cloudfn.server")
 
 # What the front puts into the environment: the body, held against the limit, and, of a request that it did not let
 # through, the Refusal.
-BODY = "cloudfn.body"
+BODY = "cloudfn.platforms.parameters"
 REFUSED = "cloudfn.refused"
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 _BESIDE_THE_PICTURE = 64 * 1024  # bytes of a body that are not the picture
@@ -141,7 +141,7 @@ def _crop(server: Server, asked: Request, exchange: Exchange) -> dict[str, Any]:
 
 def _cloud_call(server: Server, asked: Request, exchange: Exchange) -> dict[str, Any]:
     exchange.through = "sdk"
-    call = cloudbase.read(asked.headers.get("Content-Type", ""), _body(asked, server))
+    call = sdk.read(asked.headers.get("Content-Type", ""), _body(asked, server))
     if call.api not in APIS:
         match = near(call.api, APIS)
         cure = f"did you mean {match}?" if match else f"the APIs are {', '.join(APIS)}"
@@ -153,7 +153,7 @@ def _cloud_call(server: Server, asked: Request, exchange: Exchange) -> dict[str,
         except CloudError as error:
             raise Refusal(error.errCode, error.hint) from None
     server.disturb(call.api)
-    wanted = cloudbase.asked(call, exchange.tell)
+    wanted = sdk.asked(call, exchange.tell)
     _check_quota(server)
     return server.crops.find(wanted, exchange)
 
@@ -217,8 +217,8 @@ def _body(asked: Request, server: Server) -> bytes:
 
 
 def over_limit(options: Options) -> Refusal:
-    """The refusal of a body that is too large to be read."""
-    return Refusal(101002, too_large(options.max_bytes + 1, options).replace("has", "has at least", 1))
+    """The failed of a body that is too large to be read."""
+    return too_large(f"at least {options.max_bytes + 1}", options)
 
 
 # How an answer travels.
@@ -229,7 +229,7 @@ def _as_wechat(answer: Mapping[str, Any]) -> Response:
 
 
 def _as_cloudbase(answer: Mapping[str, Any]) -> Response:
-    reply = cloudbase.encode(answer)
+    reply = sdk.encode(answer)
     return Response(reply.body, status=reply.status, content_type=reply.content_type)
 
 
@@ -245,7 +245,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     APIS["img.aiCrop"].path: Endpoint("img.aiCrop", _crop, _as_wechat),
     "/cgi-bin/token": Endpoint("token", _token, _as_wechat),
     "/cgi-bin/stable_token": Endpoint("stable_token", _stable_token, _as_wechat),
-    cloudbase.PATH: Endpoint("sdk", _cloud_call, _as_cloudbase),
+    sdk.PATH: Endpoint("sdk", _cloud_call, _as_cloudbase),
 }
 
 
@@ -259,12 +259,12 @@ def answered(server: Server, endpoint: Endpoint) -> Response:
         answer = endpoint.answer(server, request, exchange)
     except Refusal as no:
         exchange.tell(no.mistake)
-        answer = refusal(no.code, exchange.rid)
+        answer = failed(no.code, exchange.rid)
     except HTTPException as error:  # such as a body that broke off
-        answer = refusal(error.code or 500, exchange.rid)
+        answer = failed(error.code or 500, exchange.rid)
     except Exception:  # noqa: BLE001 - a bug of ours is WeChat's "system error", never a page with a traceback
         _log.exception("%s failed (rid %s)", endpoint.name, exchange.rid)
-        answer = refusal(-1, exchange.rid)
+        answer = failed(-1, exchange.rid)
     exchange.code = answer.get("errcode", 0)
     response = Response(status=exchange.code) if is_status(exchange.code) else endpoint.travel(answer)
     exchange.status = response.status_code

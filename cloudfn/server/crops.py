@@ -7,10 +7,10 @@ import os
 import threading
 from typing import Any
 
-from cloudfn import params
-from cloudfn.apis import APIS
 from cloudfn.backends.local import Local, fetched
-from cloudfn.call import Call, Media, Trace
+from cloudfn.call import params
+from cloudfn.call.apis import APIS
+from cloudfn.call.values import Call, Media, Trace
 from cloudfn.errors import CloudError
 from cloudfn.server.answers import Refusal
 from cloudfn.server.form import Asked
@@ -23,7 +23,6 @@ _API = APIS["img.aiCrop"]
 _CODES = {"ratios": 47001, "imgUrl": 101000, "img.value": 44001}
 # One pixel; what the engine loads for it is all that it ever loads.
 _SMALLEST = b"GIF89a\1\0\1\0\x80\0\0\xff\xff\xff\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
-_PARAMETER_ERROR = "parameter error: "
 
 
 class Crops:
@@ -44,7 +43,7 @@ class Crops:
         if asked.img is not None:
             exchange.picture = len(asked.img)
         if exchange.picture > self._options.max_bytes:
-            raise Refusal(101002, too_large(exchange.picture, self._options))
+            raise too_large(str(exchange.picture), self._options)
         call = self._read(asked, exchange)
         if "imgUrl" in call.params:
             call = self._fetch(call, exchange)
@@ -65,8 +64,8 @@ class Crops:
         try:
             call = params.read(_API, given)
         except CloudError as error:
-            what = error.errMsg.partition(_PARAMETER_ERROR)[2]
-            raise Refusal(_CODES.get(what.partition(":")[0], 47001), what) from None
+            facts = error.facts
+            raise Refusal(_CODES.get(facts.parameter, 47001), f"{facts.problem}, {facts.cure}") from None
         if "ratios" in call.params:
             exchange.ratios = call.params["ratios"].text
         return call
@@ -81,6 +80,7 @@ class Crops:
         return Call(call.api, {**rest, "img": Media("", picture, "")})
 
 
-def too_large(size: int, options: Options) -> str:
-    """The mistake of a picture over the limit, with the cure."""
-    return f"the picture has {size} bytes, {options.max_bytes} are taken: make it smaller, or raise --max-bytes"
+def too_large(size: str, options: Options) -> Refusal:
+    """Refuse a picture over the limit; `size` says how many bytes it has, as far as they were counted."""
+    cure = "make it smaller, or raise --max-bytes"
+    return Refusal(101002, f"the picture has {size} bytes, {options.max_bytes} are taken: {cure}")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from cloudfn.naming import near
+from cloudfn.call.naming import near
 
 ENDPOINTS = ("img.aiCrop", "token", "stable_token")
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from cloudfn import multipart
-from cloudfn.naming import near
+from cloudfn.call.naming import near
+from cloudfn.net import multipart
 from cloudfn.server.answers import Refusal
 from cloudfn.server.journal import shown
 

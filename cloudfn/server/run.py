@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cloudfn.errors import CloudError
+from cloudfn.errors import missing_extra, setup_error
 from cloudfn.server.options import Options
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def serve(options: Options, host: str, port: int, announce: Callable[[str], None
     """
     if options.needs_one_worker and options.workers > 1:
         flags = ", ".join(options.needs_one_worker)
-        cure = "add --workers 1"
-        raise CloudError(-601002, f"{flags}: workers share no state, so one worker must hold it; {cure}", hint=cure)
+        raise setup_error(f"{flags}: workers share no state, so one worker must hold it", "add --workers 1")
     # prometheus-client decides when it is imported whether processes share their counts, so the folder comes first.
     with tempfile.TemporaryDirectory(prefix="cloudfn-metrics-") as folder, _taken(host, port) as held:
         if options.workers > 1:
@@ -59,8 +58,7 @@ def check_extra() -> None:
 
     missing = [name for name in ("flask", "granian", "prometheus_client", "numpy", "PIL") if find_spec(name) is None]
     if missing:
-        cure = 'pip install "cloudfn-aicrop[local]"'
-        raise CloudError(-601002, f"the server needs {', '.join(missing)}: {cure}", hint=cure)
+        raise missing_extra("the server", ", ".join(missing), "local")
 
 
 def _taken(host: str, port: int) -> socket.socket:
@@ -81,7 +79,7 @@ def _taken(host: str, port: int) -> socket.socket:
         held.bind((host, port))
     except OSError as error:
         cure = "choose another --port (0 takes a free one) or --host"
-        raise CloudError(-601002, f"{host}:{port}: {error.strerror}; {cure}", hint=cure) from None
+        raise setup_error(f"{host}:{port}: {error.strerror}", cure) from None
     return held
 
 

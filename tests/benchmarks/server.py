@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cloudfn.call import Call, Trace
+from cloudfn.call.values import Call, Trace
 from cloudfn.server import run
 from cloudfn.server.front import Front
 from cloudfn.server.options import Options

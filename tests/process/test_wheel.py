@@ -1,8 +1,9 @@
-"""The built wheel: its public face, its command and its data files, used from an unpacked copy and not from the tree."""
+"""The built wheel, unpacked away from the tree: its public face, its command and its data files."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -20,7 +21,11 @@ DATA_SUFFIXES = {".json", ".npz", ".LICENSE", ".typed", ".html", ".js", ".css", 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(ROOT)]
+    source = folder / "source"  # a build leaves files behind, and one in the tree would pack those of earlier builds
+    shutil.copytree(ROOT / "cloudfn", source / "cloudfn", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(source)]
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = folder.glob("cloudfn_aicrop-*.whl")
     target = folder / "unpacked"

@@ -1,0 +1,48 @@
+"""The table of cloud calls. Adding one is a row here and a JSON Schema of its parameters, `schemas/<name>.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+
+class Api(NamedTuple):
+    """Where a cloud call goes, and how each of its camelCase parameters travels.
+
+    `query` parameters are part of the address, `text` are multipart text parts, `media` are multipart file parts.
+    """
+
+    name: str
+    path: str
+    query: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+    media: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Every parameter's name."""
+        return self.query + self.text + self.media
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of the parameters."""
+        return load_schema(self.name)
+
+
+APIS: Mapping[str, Api] = {
+    api.name: api
+    for api in (
+        # https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/img-ocr/img/aiCrop.html
+        Api("img.aiCrop", "/cv/img/aicrop", query=("imgUrl",), text=("ratios",), media=("img",)),
+    )
+}
+
+
+@cache
+def load_schema(name: str) -> dict[str, Any]:
+    """The JSON Schema in `schemas/<name>.json`."""
+    import json
+    from importlib.resources import files
+
+    loaded: dict[str, Any] = json.loads(files("cloudfn.call").joinpath("schemas", f"{name}.json").read_bytes())
+    return loaded

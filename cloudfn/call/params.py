@@ -1,0 +1,277 @@
+"""A cloud call's parameters: what the caller gave, checked against the API's JSON Schema and decoded, becomes a `Call`.
+
+Nothing here touches the network, and what came in an event is never opened as a file.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence, Sized
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from cloudfn.call import media
+from cloudfn.call.apis import Api
+from cloudfn.call.naming import near, to_snake
+from cloudfn.call.values import Call, Media, Ratios
+from cloudfn.errors import CloudError, parameter_error
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
+_log = logging.getLogger("cloudfn")
+
+_DECIMAL = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
+_RATIO = re.compile(rf"({_DECIMAL})(?:\s*:\s*({_DECIMAL}))?")
+_CONTENT_TYPE = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")  # printable ASCII: it goes into a header
+
+
+def read(api: Api, given: object, *, convert_case: bool = True) -> Call:
+    """The call that `given`, one mapping, asks for.
+
+    `convert_case=False` takes WeChat's own names (img_url) only; otherwise both spellings count and the camelCase one
+    wins. A parameter that is None is not given. Bytes or a `pathlib.Path` may stand in a picture's place.
+
+    Raises `CloudError`: -401003 for a wrong type, -401002 for an unknown, missing or wrong value. The text names the
+    parameter, what came and what is expected.
+    """
+    fields = _spelled(api, _mapping(api, given), convert_case)
+    fields |= {name: _shorthand(api, name, fields[name]) for name in api.media if name in fields}
+    return _checked(api, fields)
+
+
+def read_event(api: Api, event: object) -> Call:
+    """The call that a cloud function's event asks for: the API's camelCase fields are taken out of it.
+
+    Any other key is ignored, unless it looks like one of them misspelt. Nothing in an event names a file.
+    Raises as `read` does.
+    """
+    event = _mapping(api, event)
+    for key in event:
+        if key not in api.fields and near(str(key), api.fields):
+            raise _unknown(api, str(key), api.fields)
+    return _checked(api, {name: event[name] for name in api.fields if event.get(name) is not None})
+
+
+def _mapping(api: Api, given: object) -> Mapping[Any, Any]:
+    if not isinstance(given, Mapping):
+        raise _refusal(api, "the parameters", _describe(given), api.schema()["description"], wrong_type=True)
+    return given
+
+
+def _checked(api: Api, fields: dict[str, Any]) -> Call:
+    """The call, after everything that `fields` hold was validated and decoded."""
+    for name in api.media:
+        if isinstance(fields.get(name), Mapping):
+            fields[name] = _camel_part(fields[name])
+    _validate(api, fields)
+    properties = api.schema()["properties"]
+    params = {
+        name: _FORMATS[properties[name]["format"]](api, name, value) if "format" in properties[name] else value
+        for name, value in fields.items()
+    }
+    return Call(api.name, {name: value for name, value in params.items() if value is not None})
+
+
+def _refusal(api: Api, name: str, came: str, expected: str, *, cure: str = "", wrong_type: bool = False) -> CloudError:
+    return parameter_error(api.name, name, came, expected, cure=cure, wrong_type=wrong_type)
+
+
+def _unknown(api: Api, name: str, allowed: Sequence[str]) -> CloudError:
+    name = name[:80]
+    match = near(name.rpartition(".")[2], allowed)
+    return _refusal(
+        api, name, "a parameter that does not exist", f"`{match}`" if match else f"one of {', '.join(allowed)}"
+    )
+
+
+def _describe(value: object) -> str:
+    """What came, without showing what may be large or private."""
+    kind = type(value).__name__
+    if value is None or isinstance(value, (bool, int, float)):
+        try:
+            return repr(value)[:40]
+        except ValueError:  # Python refuses to write out a number of thousands of digits
+            return f"a very large {kind}"
+    return f"a {kind} of length {len(value)}" if isinstance(value, Sized) else f"a {kind}"
+
+
+def _spelled(api: Api, given: Mapping[Any, Any], convert_case: bool) -> dict[str, Any]:
+    """`given` under the API's camelCase names, without what is None; raises for a name that the API does not have."""
+    wire = {to_snake(name): name for name in api.fields}
+    names = {key: to_snake(str(key)) if convert_case else key for key in given}
+    for key, name in names.items():
+        if name not in wire:
+            raise _unknown(api, str(key), api.fields if convert_case else tuple(wire))
+    # Names that conversion changes come last, so that of two spellings the camelCase one wins.
+    order = sorted((key for key in given if given[key] is not None), key=lambda key: names[key] != key)
+    return {wire[names[key]]: given[key] for key in order}
+
+
+def _camel_part(part: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A picture's own keys are understood in both spellings whatever convertCase says, as in the SDK."""
+    spelling = {"content_type": "contentType", "file_name": "fileName"}
+    renamed = {spelling[key]: value for key, value in part.items() if key in spelling}
+    own = {key: value for key, value in part.items() if key not in spelling and (value or key not in renamed)}
+    return renamed | own
+
+
+def _shorthand(api: Api, name: str, value: object) -> object:
+    if isinstance(value, Path):
+        path = value
+        try:
+            value = path.read_bytes()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise _refusal(api, name, f"{path}: {why}", "the path of a file that can be read") from None
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return {"contentType": media.sniff(media.decode(value)) or "application/octet-stream", "value": value}
+    return value
+
+
+def _validate(api: Api, fields: dict[str, Any]) -> None:
+    """Raise for the first breach of the API's schema; unknown names first, they are the usual cause of the others."""
+    errors = sorted(_validator(api).iter_errors(fields), key=lambda e: e.validator != "additionalProperties")
+    if not errors:
+        return
+    error = errors[0]
+    rule, instance = cast("dict[str, Any]", error.schema), cast(Any, error.instance)
+    name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)[1:]
+    if error.validator == "additionalProperties":
+        unknown = next(key for key in instance if key not in rule["properties"])
+        raise _unknown(api, f"{name}.{unknown}", tuple(rule["properties"]))
+    if error.validator == "required":
+        missing = next(key for key in rule["required"] if key not in instance)
+        raise _refusal(
+            api, f"{name}.{missing}" if name else missing, "nothing", rule["properties"][missing]["description"]
+        )
+    if error.validator == "oneOf":
+        choice = [key for option in rule["oneOf"] for key in option["required"]]
+        came = " and ".join(key for key in choice if key in fields) or "neither"
+        raise _refusal(api, " / ".join(choice), came, f"exactly one of {' and '.join(choice)}")
+    if error.validator == "maxItems":
+        raise _refusal(api, name, _describe(instance), f"at most {rule['maxItems']} items")
+    raise _refusal(api, name, _describe(instance), rule.get("description", ""), wrong_type=error.validator == "type")
+
+
+@cache
+def _validator(api: Api) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator, validators
+
+    def is_array(_checker: object, instance: object) -> bool:
+        return isinstance(instance, (list, tuple))
+
+    def is_object(_checker: object, instance: object) -> bool:
+        return isinstance(instance, Mapping)
+
+    checker = Draft202012Validator.TYPE_CHECKER.redefine_many({"array": is_array, "object": is_object})
+    extended = validators.extend(Draft202012Validator, type_checker=checker)  # type: ignore[no-untyped-call]
+    return cast("Draft202012Validator", extended(api.schema()))
+
+
+def _url(api: Api, name: str, value: str) -> str:
+    expected = api.schema()["properties"][name]["description"]
+    if not value.isprintable() or value != value.strip():
+        raise _refusal(api, name, "a URL with white space around it or control characters in it", expected)
+    try:
+        parts = urlsplit(value)
+        scheme, host, _port = parts.scheme.lower(), parts.hostname, parts.port
+    except ValueError as error:
+        raise _refusal(api, name, f"a URL that cannot be read ({error})", expected) from None
+    cure = _URL_CURES.get(scheme, "")
+    if scheme not in ("http", "https"):
+        raise _refusal(api, name, f'a URL that begins with "{value[:12]}"', expected, cure=cure)
+    if not host or not host.strip(".") or set(host) & set(' "%<>\\^`{|}'):
+        raise _refusal(api, name, f'a URL with "{(host or "")[:40]}" for a host', expected)
+    return value
+
+
+# What people put where a URL belongs, and what to do with it.
+_URL_CURES = {
+    "cloud": "turn a fileID into a URL with getTempFileURL",
+    "data": "send a data URI as img.value",
+    "wxfile": "upload the local file and send its fileID's URL, or send the bytes as img",
+}
+
+
+def _media(api: Api, name: str, value: Mapping[str, Any]) -> Media:
+    properties = api.schema()["properties"][name]["properties"]
+    content_type = value["contentType"]
+    if not _CONTENT_TYPE.fullmatch(content_type):
+        raise _refusal(api, f"{name}.contentType", _describe(content_type), properties["contentType"]["description"])
+    try:
+        data = media.decode(value["value"])
+    except (TypeError, ValueError) as error:
+        raise _refusal(
+            api,
+            f"{name}.value",
+            str(error),
+            properties["value"]["description"],
+            wrong_type=isinstance(error, TypeError),
+        ) from None
+    if not len(data):
+        raise _refusal(api, f"{name}.value", "nothing (0 bytes)", "a picture's bytes")
+    file_name, known = media.file_name(name, content_type, value.get("fileName"))
+    if not known:
+        # wx-server-sdk warns too, and names the parameter.
+        _log.warning(
+            "openapi.%s: %s.contentType is not a known media type; the picture is sent as %s", api.name, name, file_name
+        )
+    return Media(content_type, data, file_name)
+
+
+def _ratios(api: Api, name: str, value: object) -> Ratios | None:
+    if isinstance(value, str):
+        items: list[object] = list(value.split(",")) if value.strip() else []
+    else:
+        items = list(value) if isinstance(value, (list, tuple)) else [value]
+    limit = api.schema()["properties"][name]["maxItems"]
+    if len(items) > limit:
+        raise _refusal(api, name, f"{len(items)} aspect ratios", f"at most {limit}")
+    pairs = [_ratio(api, name, item) for item in items]
+    return Ratios(",".join(text for text, _ in pairs), tuple(number for _, number in pairs)) if pairs else None
+
+
+def _ratio(api: Api, name: str, item: object) -> tuple[str, float]:
+    """One aspect ratio as text for the wire and as a number: a decimal as it came, w:h as %.6g."""
+    expected = 'finite decimals above 0 or w:h, joined by an ASCII comma, such as "1,2.35,16:9"'
+    text, number = item.strip() if isinstance(item, str) else "", math.nan
+    try:
+        if not isinstance(item, str):
+            number = float(item)  # type: ignore[arg-type]
+            if math.isfinite(number):
+                text = format(item if isinstance(item, Decimal) else Decimal(str(item)), "f")
+        elif match := _RATIO.fullmatch(text):
+            number = float(match[1]) / float(match[2] or 1)
+            text = f"{number:.6g}" if match[2] else text
+    except (ArithmeticError, ValueError):
+        number = math.nan
+    except TypeError:
+        raise _refusal(api, name, _describe(item), expected, wrong_type=True) from None
+    if not (math.isfinite(number) and number > 0):
+        shown = f'"{text[:40]}"' if isinstance(item, str) else _describe(item)
+        cure = next((cure for sign, cure in _RATIO_CURES.items() if sign in text), "") if isinstance(item, str) else ""
+        raise _refusal(api, name, shown, expected, cure=cure)
+    return text, number
+
+
+# What people write for an aspect ratio that is none, and what to write.
+_RATIO_CURES = {
+    "，": "write an ASCII comma instead of ，",
+    "、": "write an ASCII comma instead of 、",
+    "：": "write an ASCII colon instead of ：",
+    "/": "write 16:9 instead of 16/9",
+    "x": "write 16:9 instead of 16x9",
+    ",": "write each item of a list by itself",
+}
+
+_FORMATS: Mapping[str, Callable[[Api, str, Any], Any]] = {
+    "http-url": _url,
+    "media": _media,
+    "aspect-ratios": _ratios,
+}

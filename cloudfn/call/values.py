@@ -1,0 +1,59 @@
+"""The values that travel through a cloud call, and the protocol of the backend that answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Media:
+    """A picture on its way: its bytes, its media type, and the file name it travels under (ASCII)."""
+
+    content_type: str
+    value: bytes | bytearray | memoryview = field(repr=False)
+    file_name: str
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """Aspect ratios, width / height: as text for the wire, as numbers for the engine; empty means automatic."""
+
+    text: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the user asked for: the API's name (img.aiCrop) and its checked camelCase parameters.
+
+    `params` values are str, numbers, `Media` or `Ratios`; a parameter that was not given is not there. `seconds` is
+    what the platform has left for it, None where that is not known; `token` a cloudbase token that came with the very
+    request that is answered.
+    """
+
+    api: str
+    params: Mapping[str, Any]
+    seconds: float | None = None
+    token: str = field(default="", repr=False)
+
+
+@dataclass
+class Trace:
+    """What a backend tells of its work, for the log: how often it tried, how many bytes it was given to work on."""
+
+    attempts: int = 0
+    bytes: int = 0
+
+
+class Backend(Protocol):
+    """Turns a call into WeChat's own JSON (errcode, errmsg, results, img_size)."""
+
+    name: str
+
+    def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
+        """Answer `call`; raise `CloudError` (made by `failure`) where there is no answer."""
+
+    def close(self) -> None:
+        """Give back connections; the backend is not used afterwards."""

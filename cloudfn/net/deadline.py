@@ -1,0 +1,194 @@
+"""One time limit over everything that a network call does: name, connect, TLS, every write and every read.
+
+The timeouts of requests and urllib3 hold for one read, so a server that drips a byte at a time never meets them, and
+looking up a name has none at all. Inside `with Deadline(10).enforced():` the connections of this module get what is
+left of the time for each step; outside of such a block they raise LookupError. They are urllib3's own and fit its
+pools, so a requests session is given them with
+
+    class Pool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = HTTPSConnection
+
+    adapter.poolmanager.pool_classes_by_scheme = {"https": Pool}
+
+A deadline that is over shows as TimeoutError, or as what urllib3 and requests turn that into.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import http.client
+import io
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import urllib3.connection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]  # what socket.getaddrinfo gives a list of
+Resolve: TypeAlias = Callable[..., Sequence[AddressInfo]]  # called as socket.getaddrinfo(host, port, type=SOCK_STREAM)
+
+_RECORD = 16384  # bytes of the largest TLS record: ssl holds a time limit over one record, not over a longer write
+_current: ContextVar[Deadline] = ContextVar("cloudfn_deadline")
+
+
+class Deadline:
+    """The moment `seconds` from now."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._end = clock() + seconds
+        self.received = 0  # bytes of answers, so that a caller can tell silence from an answer that broke off
+
+    def remaining(self) -> float:
+        """The seconds left, more than 0; raises TimeoutError when there are none."""
+        left = self._end - self._clock()
+        if left <= 0:
+            raise TimeoutError("the deadline is over")
+        return left
+
+    @contextmanager
+    def enforced(self) -> Iterator[None]:
+        """A block whose connections end by then; one inside another may be shorter or longer."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+
+def look_up(host: str, port: int, resolve: Resolve = socket.getaddrinfo) -> Sequence[AddressInfo]:
+    """The addresses of `host`, in the order to try; raises what `resolve` raises, and TimeoutError."""
+    if _is_address(host):
+        return resolve(host, port, type=socket.SOCK_STREAM)
+    answer: concurrent.futures.Future[Sequence[AddressInfo]] = concurrent.futures.Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(resolve(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:  # noqa: BLE001 - raised again by result()
+            answer.set_exception(error)
+
+    # getaddrinfo cannot be stopped, so it runs in a thread that nobody waits for when the time is over.
+    threading.Thread(target=work, name="cloudfn-look-up", daemon=True).start()
+    try:
+        return answer.result(_current.get().remaining())
+    except concurrent.futures.TimeoutError:  # which is TimeoutError itself only from Python 3.11 on
+        raise TimeoutError(f"no answer to the look-up of {host} in time") from None
+
+
+def _is_address(host: str) -> bool:
+    """Whether there is nothing to look up."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _open(address: AddressInfo, options: Sequence[tuple[int, int, int | bytes]], seconds: float) -> socket.socket:
+    sock = socket.socket(*address[:3])
+    try:
+        for option in options:
+            sock.setsockopt(*option)
+        sock.settimeout(seconds)
+        sock.connect(address[4])
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _connect(addresses: Sequence[AddressInfo], options: Sequence[tuple[int, int, int | bytes]]) -> socket.socket:
+    """A socket to the first address that answers; raises the last one's OSError."""
+    deadline = _current.get()
+    failure = OSError("the name has no address")
+    for tried, address in enumerate(addresses):
+        try:
+            # A fair share, so that an address that swallows packets leaves time for the next one.
+            sock = _open(address, options, deadline.remaining() / (len(addresses) - tried))
+        except OSError as error:
+            failure = error
+        else:
+            sock.settimeout(deadline.remaining())  # for the TLS handshake, over the whole of which ssl holds it
+            return sock
+    raise failure
+
+
+class _Reader(io.RawIOBase):
+    """What an answer is read from: each read may take what is left of the time."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._file = sock.makefile("rb", buffering=0)  # keeps the socket open until the answer is read
+        self._deadline = _current.get()
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        self._sock.settimeout(self._deadline.remaining())
+        count = self._sock.recv_into(buffer)
+        self._deadline.received += count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(cast(socket.socket, _Reader(sock)), *args, **options)  # all it does with it is makefile("rb")
+
+
+class HTTPConnection(urllib3.connection.HTTPConnection):
+    """urllib3's connection under the enforced deadline; its own `timeout` is ignored.
+
+    `addresses` is where to connect, when it is set: then the host's name is for the Host header, SNI and the
+    certificate only, and is not looked up. Raises what urllib3's raises.
+    """
+
+    addresses: Sequence[AddressInfo] | None = None
+    response_class = _Response
+
+    def _new_conn(self) -> socket.socket:
+        try:
+            found = look_up(self._dns_host, self.port) if self.addresses is None else self.addresses
+            return _connect(found, self.socket_options or ())
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, f"connection to {self.host} timed out") from error
+        except OSError as error:
+            raise NewConnectionError(self, str(error)) from error
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), _RECORD):
+            self.sock.settimeout(_current.get().remaining())
+            super().send(view[start : start + _RECORD])
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3's own
+        if self._response_options is not None:
+            # When a header of the answer is malformed, urllib3 logs the URL, secrets in its query included.
+            self._response_options = self._response_options._replace(request_url="/")
+        return super().getresponse()
+
+
+class HTTPSConnection(HTTPConnection, urllib3.connection.HTTPSConnection):
+    """The same with TLS."""

@@ -1,0 +1,215 @@
+"""The real wx-server-sdk, unmodified from npm, beside the same function on cloudfn."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cloudfn as cloud
+from cloudfn import CloudError
+from cloudfn.server import protobuf
+from cloudfn.testing import Fault, Server
+from tests.conftest import TESTS
+from tests.support.recording import RecordingServer, http
+
+NODE = TESTS / "support" / "node"
+PHOTO = TESTS / "photos" / "raccoon-966x728.jpg"
+# What a process needs to look like a cloud function to the SDK; the secrets are any words.
+FUNCTION = {
+    "TENCENTCLOUD_RUNENV": "SCF",
+    "TENCENTCLOUD_REGION": "ap-shanghai",
+    "TENCENTCLOUD_SECRETID": "id",
+    "TENCENTCLOUD_SECRETKEY": "key",
+    "TENCENTCLOUD_SESSIONTOKEN": "session",
+    "TCB_ENV": "env-1",
+    "SCF_NAMESPACE": "env-1",
+    "WX_CONTEXT_KEYS": "WX_API_TOKEN",
+    "WX_API_TOKEN": "ticket",
+}
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the SDK, installed by npm."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.skip("node and npm are not installed")
+    folder = tmp_path_factory.mktemp("node")
+    shutil.copy(NODE / "package.json", folder)
+    command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180)
+    if done.returncode:
+        pytest.skip(f"npm cannot install wx-server-sdk: {done.stderr[-300:]}")
+    return folder / "node_modules"
+
+
+@pytest.fixture
+def node(modules: Path) -> Any:
+    """Runs the function on Node with an event."""
+
+    def run(server: Server, **event: Any) -> Any:
+        environment = {**os.environ, **FUNCTION, **server.variables, "NODE_PATH": str(modules)}
+        command = ["node", str(NODE / "index.js"), json.dumps(event)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
+
+
+def python(server: Server, **event: Any) -> Any:
+    """The same function on cloudfn."""
+    options = {"ratios": event.get("ratios")}
+    if event.get("imgUrl"):
+        options["imgUrl"] = event["imgUrl"]
+    if event.get("file"):
+        options["img"] = {"contentType": "image/jpeg", "value": Path(event["file"]).read_bytes()}
+    with server.environment():
+        instance = cloud.Cloud()
+        try:
+            return getattr(instance.openapi.img, event.get("api", "aiCrop"))(options)
+        except CloudError as error:
+            return error.to_dict()
+        finally:
+            instance.close()
+
+
+def same(answer: Any) -> Any:
+    """An answer without what differs from call to call."""
+    return json.loads(re.sub(r"rid: [0-9a-f-]{26}", "rid: *", json.dumps(answer)))
+
+
+@pytest.mark.parametrize("ratios", ["1,2.35", [1, 2.35], "16:9", None])
+def test_success(ratios: Any, node: Any, permitted: Path) -> None:
+    with Server() as server:
+        event = {"file": str(PHOTO), "ratios": ratios}
+        answer = node(server, **event)
+        assert answer == python(server, **event)
+        assert list(answer) == ["results", "imgSize", "errMsg", "errCode"]
+        assert answer["imgSize"] == {"w": 966, "h": 728}
+        seen = server.requests[0]
+        assert (seen.through, seen.picture, seen.mistakes) == ("sdk", PHOTO.stat().st_size, [])
+
+
+def test_a_url(node: Any, permitted: Path, server: RecordingServer) -> None:
+    server.answers = [http(PHOTO.read_bytes(), content_type="image/jpeg")]
+    with Server(allow_hosts=["127.0.0.1"]) as here:
+        event = {"imgUrl": f"{server.url}/a.jpg?x=1", "ratios": "1"}
+        answer = node(here, **event)
+        assert answer["errCode"] == 0
+        assert answer == python(here, **event)
+
+
+def test_refusals_of_the_api(node: Any, permitted: Path) -> None:
+    with Server() as server:
+        for event in ({"imgUrl": "http://10.0.0.1/a.jpg"}, {"file": str(NODE / "index.js")}):
+            answer = node(server, **event)
+            assert answer["errCode"] in (101000, 101002)
+            assert same(answer) == same(python(server, **event))
+
+
+def test_a_buffer_that_became_json_is_what_users_complain_about(node: Any) -> None:
+    with Server() as server:
+        assert node(server, json=True)["errCode"] == 41005
+        assert "Buffer.from(event.img.value)" in server.requests[-1].mistakes[0]
+
+
+def test_permission(node: Any, permitted: Path) -> None:
+    config = permitted / "config.json"
+    event = {"file": str(PHOTO)}
+    with Server(config=str(config)) as server:
+        assert node(server, **event)["errCode"] == 0
+        config.write_text('{"permissions": {"openapi": ["img.scanQRCode"]}}')
+        answer = node(server, **event)
+        assert answer == {"errCode": -604101, "errMsg": "system error: error code: -604101"}
+        assert answer == python(server, **event)
+        assert "permissions.openapi does not list it" in server.requests[-1].mistakes[0]
+
+
+def test_an_unknown_api(node: Any, permitted: Path) -> None:
+    with Server() as server:
+        answer = node(server, file=str(PHOTO), api="aiCorp")
+        assert answer == {"errCode": -604100, "errMsg": "system error: error code: -604100"}
+        assert answer == python(server, file=str(PHOTO), api="aiCorp")
+        assert "did you mean img.aiCrop" in server.requests[0].mistakes[0]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "text"),
+    [
+        (45009, 45009, "openapi.img.aiCrop:fail reach max api daily quota limit rid: *"),
+        (-1, -1, "openapi.img.aiCrop:fail system error rid: *"),
+    ],
+)
+def test_a_fault_of_the_api_is_the_same_on_both(fault: int, code: int, text: str, node: Any, permitted: Path) -> None:
+    with Server(faults=[Fault("img.aiCrop", fault)]) as server:
+        answer = same(node(server, file=str(PHOTO)))
+        assert answer == {"errCode": code, "errMsg": text}
+        assert answer == same(python(server, file=str(PHOTO)))
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "text"),
+    [
+        (-604101, -604101, "system error: error code: -604101"),
+        (-604103, -604103, "system error: error code: -604103"),
+        (-501002, -501002, "resource server timeout"),
+        (-501003, -501003, "exceed request limit"),
+        (-501007, -501007, "invalid parameters"),
+        (-601001, -601001, "response body is invalid json"),
+        (502, -501001, "502 Bad Gateway"),
+    ],
+)
+def test_a_fault_on_the_way_to_the_api(fault: int, code: int, text: str, node: Any) -> None:
+    with Server(faults=[Fault("img.aiCrop", fault)]) as server:
+        answer = node(server, file=str(PHOTO))
+        assert answer["errCode"] == code
+        assert text in answer["errMsg"]
+
+
+def test_latency_is_felt_by_the_sdk(node: Any) -> None:
+    with Server(latency=0.5) as server:
+        assert node(server, file=str(PHOTO))["errCode"] == 0
+        assert server.requests[0].milliseconds >= 500
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"files": {"action": (None, "wx.login")}},
+        {"files": {"action": (None, "wx.openApi"), "apiName": (None, "img.aiCrop")}},
+        {"files": {"action": (None, "wx.openApi"), "apiName": (None, "x"), "requestData": (None, b"\x12\xff\x01")}},
+    ],
+)
+def test_what_is_no_request_of_the_sdk(body: Any) -> None:
+    with Server() as server:
+        reply = requests.post(f"{server.url}/admin", timeout=10, **body)
+        assert reply.json()["code"] == "INVALID_PARAM"
+        assert server.requests[0].mistakes
+
+
+@given(st.dictionaries(st.integers(1, 100), st.binary(max_size=300) | st.integers(0, 2**64 - 1)))
+def test_a_message_is_read_as_it_was_written(fields: dict[int, int | bytes]) -> None:
+    assert protobuf.decode(protobuf.encode(fields)) == {number: [value] for number, value in fields.items()}
+
+
+def test_a_negative_number_takes_ten_bytes() -> None:
+    assert protobuf.encode({3: -604101}) == b"\x18\xbb\x90\xdb\xff\xff\xff\xff\xff\xff\x01"
+
+
+@given(st.binary(max_size=60))
+def test_bytes_that_are_no_message_are_a_value_error(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        protobuf.decode(data)
