@@ -49,9 +49,9 @@ def find(
     or numpy is not installed. ValueError when a ratio is not finite and above 0, or a focus is not inside the picture.
     """
     limits = _limits(max_megapixels, max_jpeg_megapixels)
-    from cloudfn.crop import finder
+    from cloudfn.crop import analysis
 
-    return finder.find(picture, ratios, focus, limits)
+    return analysis.find(picture, ratios, focus, limits)
 
 
 def cut(
@@ -75,15 +75,15 @@ def cut(
     that is not `of` the size that the boxes are for, or a size that is not above 0.
     """
     limits = _limits(max_megapixels, max_jpeg_megapixels)
-    from cloudfn.crop import cutter
+    from cloudfn.crop import extract
 
-    return cutter.cut(picture, boxes, of, size, limits)
+    return extract.extract(picture, boxes, of, size, limits)
 
 
 def check_installed() -> None:
     """Raise CloudError -601002 where Pillow or numpy is not installed."""
     try:
-        from cloudfn.crop import finder  # noqa: F401 - the first import of the engine's modules
+        from cloudfn.crop import analysis  # noqa: F401 - the first import of the engine's modules
     except ImportError as error:
         raise missing_extra("the crop engine", f"Pillow and numpy ({error})", "local") from error
 

@@ -18,25 +18,12 @@ import numpy.typing as npt
 from PIL import Image, ImageChops, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
+from cloudfn import formats
 from cloudfn.crop.values import Size
 from cloudfn.errors import CloudError, Limit, picture_error
 
 Bytes = bytes | bytearray | memoryview
 
-# Signature, its offset, Pillow's name of the format.
-_SIGNATURES = (
-    (0, b"\xff\xd8\xff", "JPEG"),
-    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
-    (0, b"GIF87a", "GIF"),
-    (0, b"GIF89a", "GIF"),
-    (8, b"WEBP", "WEBP"),
-    (0, b"BM", "BMP"),
-    (0, b"II*\0", "TIFF"),
-    (0, b"MM\0*", "TIFF"),
-    (4, b"ftypavif", "AVIF"),
-    (4, b"ftypavis", "AVIF"),
-    *((4, b"ftyp" + brand, "HEIF") for brand in (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1")),
-)
 _ABSENT = {
     "AVIF": ("this Pillow cannot read AVIF", "upgrade Pillow, or convert the picture to JPEG"),
     "HEIF": (
@@ -141,12 +128,13 @@ def open_image(picture: Bytes, limits: Limits) -> tuple[ImageFile.ImageFile, int
     data = bytes(picture)
     if not data:
         raise refusal("the picture is empty (0 bytes)", "send the content of an image file")
-    name = next((name for at, magic, name in _SIGNATURES if data.startswith(magic, at)), None)
-    if name is None:
+    found = formats.recognise(data)
+    if found is None:
         raise refusal(
             f"the {len(data)} bytes are no picture (they start with {data[:8].hex(' ')})",
             "send JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF",
         )
+    name = found.pillow
     if name not in Image.OPEN:
         raise refusal(*_ABSENT[name])
     with _pillow("opened"):

@@ -6,14 +6,13 @@ A box is in pixels of the picture *as displayed* (EXIF orientation applied), ori
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from numpy import float64
     from numpy.typing import NDArray
-
-    from cloudfn.crop.finder import Analysis
 
 
 class Size(NamedTuple):
@@ -69,18 +68,13 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Found:
-    """Where to crop: one box for each ratio that was asked for, in order; with none, one box of the engine's choice.
+    """Where to crop: one box for each requested ratio, in order; with none, one box of the engine's choice.
 
     `size` is that of the whole picture; `scores` holds, box by box, the share (0..1) of the picture's saliency that
-    the box keeps.
+    the box keeps. `explain()` tells why the boxes are where they are: map, scores, runners-up, faces, focal point.
     """
 
     boxes: tuple[Box, ...]
     size: Size
     scores: tuple[float, ...]
-    _ratios: tuple[float, ...] = field(repr=False, compare=False)
-    _analysis: Analysis = field(repr=False, compare=False)
-
-    def explain(self) -> Explanation:
-        """Why the boxes are where they are: map, scores, runners-up, faces, focal point."""
-        return self._analysis.explain(self._ratios)
+    explain: Callable[[], Explanation] = field(repr=False, compare=False)

@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cloudfn.crop import frame, people, picture, saliency, window
+from cloudfn.crop import margins, people, picture, saliency, window
 from cloudfn.crop.values import Box, Size
 
 torch: Any = importlib.import_module("torch")
@@ -243,9 +243,9 @@ def engine_map(photo: Photo, model: saliency.Weights) -> Array:
 
 
 def fit_margins(photos: list[Photo], model: saliency.Weights) -> dict[str, list[float]]:
-    """The weights of `frame.free_box`: largest mean intersection over union with what people drew."""
+    """The weights of `margins.free_box`: largest mean intersection over union with what people drew."""
     drawn = [photo for photo in photos if photo.kind == "fcdb"]
-    rows = np.stack([frame.features(engine_map(p, model).astype(float), p.size) for p in drawn])
+    rows = np.stack([margins.features(engine_map(p, model).astype(float), p.size) for p in drawn])
     inputs = torch.tensor(rows).float()
     boxes = torch.tensor(np.array([np.array(p.drawn) / (p.size * 2) for p in drawn])).float()
     spread = inputs.std((0, 1)) + (inputs.std((0, 1)) == 0)
@@ -290,7 +290,7 @@ def measure(trainer: Trainer, photos: list[Photo], model: saliency.Weights, whic
     kinds = trainer.kinds[trainer.photo[chosen].numpy()]
     report = {kind: float(worth[kinds == kind].mean()) for kind in ("ecssd", "humanseg", "fcdb")}
     free = [
-        overlap(frame.free_box(found.astype(float), photo.size, model.margins), photo.drawn)
+        overlap(margins.free_box(found.astype(float), photo.size, model.margins), photo.drawn)
         for photo, found in zip(chosen_photos, saliencies, strict=True)
         if photo.kind == "fcdb"
     ]

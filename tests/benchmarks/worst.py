@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cloudfn.crop import window
-from cloudfn.crop.finder import Analysis
+from cloudfn.crop.analysis import Analysis
 from cloudfn.crop.values import Box
 from tests.benchmarks import set_weights
 

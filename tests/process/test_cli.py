@@ -148,9 +148,9 @@ def test_crop_explains_and_takes_hints(run: Run, permitted: Path, photo: Any) ->
 
 def test_crop_analyses_a_picture_once(permitted: Path, photo: Any) -> None:
     script = (
-        "import sys, cloudfn.cli; from cloudfn.crop import finder\n"
-        "count, find = [], finder.find\n"
-        "finder.find = lambda *given: count.append(1) or find(*given)\n"
+        "import sys, cloudfn.cli; from cloudfn.crop import analysis\n"
+        "count, find = [], analysis.find\n"
+        "analysis.find = lambda *given: count.append(1) or find(*given)\n"
         "code = cloudfn.cli.main(['crop', sys.argv[1], '--explain', 'why.png', '--focus', '0,0,60,60'])\n"
         "sys.exit(code or len(count) != 1)"
     )

@@ -1,4 +1,4 @@
-"""Boxes to pictures: what `cloudfn.crop.cut` does."""
+"""Boxes to pictures: each box is cut out, scaled and encoded anew."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cloudfn.crop.values import Box, Size
 _KEPT = ("transparency", "gamma")
 
 
-def cut(
+def extract(
     data: Bytes,
     boxes: Sequence[Box],
     of: Size | None,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from cloudfn.crop import faces, frame, picture, saliency, window
+from cloudfn.crop import faces, margins, picture, saliency, window
 from cloudfn.crop.values import Box, Explanation, Found, Placed, Point, Size
 
 # A face counts as much as a hint of this weight where a window holds it, and as much again with the whole head.
@@ -32,7 +33,7 @@ class Analysis:
         heads = [_outward(face, size) for face in found - (found[:, 3:] - found[:, 1:2]) * (0, _HAIR, 0, 0)]
         self.focus = tuple(_hints(focus, size))
         for box, weight in self.focus:
-            inside = frame.covered(box, size, saliency.CELLS)
+            inside = margins.covered(box, size, saliency.CELLS)
             self.map += weight * inside / inside.sum()
         self.kept = (*((part, _FACE) for part in (*self.faces, *heads)), *self.focus)
         self.columns = window.cumulative(self.map.sum(axis=0))
@@ -42,8 +43,8 @@ class Analysis:
         """The best box of this aspect ratio, then the runners-up; with None the one of the engine's own ratio."""
         if ratio is not None:
             return window.best(self.columns, self.rows, self.size, ratio, self.kept)
-        box = frame.free_box(self.map, self.size, saliency.weights().margins, [box for box, _ in self.kept])
-        return [Placed(box, frame.share(self.map, box, self.size))]
+        box = margins.free_box(self.map, self.size, saliency.weights().margins, [box for box, _ in self.kept])
+        return [Placed(box, margins.share(self.map, box, self.size))]
 
     def explain(self, ratios: Sequence[float]) -> Explanation:
         """See `Found.explain`."""
@@ -96,4 +97,4 @@ def find(
     analysis = Analysis(*picture.read_grid(data, saliency.FINE, limits), focus)
     found = [analysis.boxes(ratio)[0] for ratio in ratios or (None,)]
     boxes, scores = zip(*found, strict=True)
-    return Found(boxes, analysis.size, scores, tuple(ratios), analysis)
+    return Found(boxes, analysis.size, scores, partial(analysis.explain, tuple(ratios)))
