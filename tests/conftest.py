@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,19 +16,12 @@ from cloudfn import settings
 from tests.support.recording import RecordingServer
 
 TESTS = Path(__file__).parent
-_PREFIXES = (
-    "CLOUDFN_",
-    "WX_",
-    "TCB_",
-    "SCF_",
-    "TENCENTCLOUD_",
-    "AWS_",
-    "FC_",
-    "LAMBDA_",
-    "USER_CODE_ROOT",
-    "K_SERVICE",
+# All that a test gets of the environment it is started in: what Python, pip, npm and the system need.
+_KEPT = re.compile(
+    r"PATH|HOME|USER|LANG|LC_.*|TZ|TE?MP(DIR)?|SYSTEMROOT|VIRTUAL_ENV|PYTHON.*|PYTEST.*|HYPOTHESIS.*|COV.*|PIP_.*|npm_.*|"
+    r"NODE_.*|SSL_CERT_.*|.*_NUM_THREADS|OPENBLAS_.*|DISPLAY|XDG_.*|CHROME.*|CI|CLOUDFN_TESTS_.*",
+    re.IGNORECASE,
 )
-
 
 # Where everything that a test may need is installed, a skipped test is a failure.
 _NO_SKIP = os.environ.get("CLOUDFN_TESTS_NO_SKIP") == "1"
@@ -43,13 +38,30 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No setting of the machine that runs the tests, and no proxy, reaches a test."""
+def pytest_configure() -> None:
+    """Take away what the machine that runs the tests has set, before any fixture of any scope runs."""
     for name in list(os.environ):
-        if name.startswith(_PREFIXES) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+        if not _KEPT.fullmatch(name):
+            del os.environ[name]
+    # Under nohup SIGINT is ignored, and every process that a test starts would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what starts programs."""
+    for item in items:
+        if TESTS / "process" in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def environment_as_before() -> Iterator[None]:
+    """Keep from a test what the one before it set."""
+    before = dict(os.environ)
     yield
+    os.environ.clear()
+    os.environ.update(before)
     settings.use_code_folder(None)
 
 

@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,17 @@ OK = {
 Answer = bytes | Callable[..., None]
 
 
+def drip(answer: bytes, pause: float = 0.02) -> Callable[[socket.socket], None]:
+    """Send an answer byte by byte."""
+
+    def send(connection: socket.socket) -> None:
+        for byte in answer:
+            connection.sendall(bytes([byte]))
+            time.sleep(pause)
+
+    return send
+
+
 def http(body: bytes | dict[str, Any], *, status: str = "200 OK", content_type: str = "application/json") -> bytes:
     """A whole HTTP answer."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -42,6 +54,11 @@ class Request:
         line, *headers = head.decode("latin-1").split("\r\n")
         self.method, self.target, self.version = line.split(" ")
         self.headers = {name.lower(): value for name, _, value in (header.partition(": ") for header in headers)}
+
+    @property
+    def text(self) -> str:
+        """All of it, byte by byte."""
+        return self.raw.decode("latin-1")
 
     @property
     def path(self) -> str:
@@ -70,13 +87,17 @@ class Request:
 
 
 class RecordingServer:
-    """Listens on loopback; `answers` are used up in order, the last one again and again."""
+    """Listens on loopback; `answers` are used up in order, the last one again and again.
 
-    def __init__(self, *answers: Answer) -> None:
+    With `tls` it speaks TLS. Without `reads_bodies` an answer begins when the request's head has come.
+    """
+
+    def __init__(self, *answers: Answer, tls: ssl.SSLContext | None = None, reads_bodies: bool = True) -> None:
         self.answers: list[Answer] = list(answers) or [http(OK)]
         self.requests: list[Request] = []
         self.connections = 0
-        self.tls: ssl.SSLContext | None = None
+        self.tls = tls
+        self._reads_bodies = reads_bodies
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self._thread = threading.Thread(target=self._listen)
@@ -89,6 +110,10 @@ class RecordingServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def at(self, path: str) -> str:
+        """The address of a path here."""
+        return self.url + path
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -126,7 +151,7 @@ class RecordingServer:
             return
         with connection:
             try:
-                while request := _read(connection):
+                while request := _read(connection, whole=self._reads_bodies):
                     self.requests.append(request)
                     answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
                     if isinstance(answer, bytes):
@@ -140,7 +165,7 @@ class RecordingServer:
                 return
 
 
-def _read(connection: socket.socket) -> Request | None:
+def _read(connection: socket.socket, *, whole: bool) -> Request | None:
     raw = b""
     while b"\r\n\r\n" not in raw:
         chunk = connection.recv(65536)
@@ -150,6 +175,7 @@ def _read(connection: socket.socket) -> Request | None:
     head, _, body = raw.partition(b"\r\n\r\n")
     lines = [line.lower() for line in head.split(b"\r\n")]
     length = next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")), 0)
+    length = length if whole else 0
     while len(body) < length:
         chunk = connection.recv(1 << 20)
         if not chunk:

@@ -24,6 +24,7 @@ from cloudfn.call.media import sniff
 from cloudfn.errors import CloudError
 from cloudfn.net.deadline import AddressInfo, Deadline, HTTPConnection, look_up
 from cloudfn.net.fetch import fetch
+from tests.support.recording import RecordingServer
 
 PICTURE = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 400  # the head of a JPEG and 102,400 bytes
 PUBLIC = "93.184.215.14"
@@ -32,61 +33,13 @@ Script = Callable[[socket.socket], None]
 # --- hosts of the tests -----------------------------------------------------------------------------------------------
 
 
-class Server:
-    """Answers every connection with a script, once the request's head has come."""
-
-    def __init__(self, script: Script, context: ssl.SSLContext | None = None) -> None:
-        self.requests: list[str] = []
-        self._script = script
-        self._context = context
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._accept)
-        self._thread.start()
-
-    def _accept(self) -> None:
-        with ExitStack() as answering:
-            while True:
-                try:
-                    connection, _ = self._listener.accept()
-                except OSError:
-                    return
-                thread = threading.Thread(target=self._answer, args=(connection,))
-                answering.callback(thread.join)
-                thread.start()
-
-    def _answer(self, connection: socket.socket) -> None:
-        with suppress(OSError), ExitStack() as stack:
-            stack.enter_context(connection)
-            if self._context:
-                connection = stack.enter_context(self._context.wrap_socket(connection, server_side=True))
-            head = b""
-            while not head.endswith(b"\r\n\r\n"):
-                piece = connection.recv(1)
-                if not piece:
-                    return
-                head += piece
-            self.requests.append(head.decode("latin-1"))
-            self._script(connection)
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join()
-
-    def url(self, path: str = "/") -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
-
-
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
+def serve() -> Iterator[Callable[..., RecordingServer]]:
     with ExitStack() as servers:
 
-        def start(script: Script, context: ssl.SSLContext | None = None) -> Server:
-            server = Server(script, context)
-            servers.callback(server.close)
-            return server
+        def start(script: Script, context: ssl.SSLContext | None = None) -> RecordingServer:
+            # A script takes the connection, and the connection is closed when the script ends.
+            return servers.enter_context(RecordingServer(script, tls=context, reads_bodies=False))
 
         yield start
 
@@ -396,13 +349,13 @@ class Changing:
         return self.answers.pop(0)
 
 
-def test_name_is_asked_for_once(serve: Callable[..., Server], canary: Canary) -> None:
+def test_name_is_asked_for_once(serve: Callable[..., RecordingServer], canary: Canary) -> None:
     server = serve(says())
     resolve = Changing(leads_to("127.0.0.1", port=server.port), leads_to("127.0.0.1", port=canary.port))
     assert get("http://Rebinding.example./a?b=c#d", allow_hosts=["rebinding.example"], resolve=resolve) == PICTURE
     assert resolve.asked == [("rebinding.example", 80)]
     assert not canary.was_visited()
-    request = server.requests[0].splitlines()
+    request = server.requests[0].text.splitlines()
     assert request[0] == "GET /a?b=c HTTP/1.1"
     assert "Host: rebinding.example" in request
     assert "User-Agent: cloudfn" in request
@@ -417,7 +370,7 @@ def test_answer_that_changes_after_the_check(canary: Canary) -> None:
     assert not canary.was_visited()
 
 
-def test_answer_that_changes_with_a_redirect(serve: Callable[..., Server], canary: Canary) -> None:
+def test_answer_that_changes_with_a_redirect(serve: Callable[..., RecordingServer], canary: Canary) -> None:
     server = serve(redirects("http://rebinding.example/again"))
     resolve = Changing(leads_to("127.0.0.1", port=server.port), leads_to("127.0.0.1", port=canary.port))
     hint = refusal("http://first.example/", allow_hosts=["first.example"], resolve=resolve)
@@ -427,7 +380,7 @@ def test_answer_that_changes_with_a_redirect(serve: Callable[..., Server], canar
     assert not canary.was_visited()
 
 
-def test_next_address_is_tried(serve: Callable[..., Server]) -> None:
+def test_next_address_is_tried(serve: Callable[..., RecordingServer]) -> None:
     server = serve(says())
     nobody = socket.create_server(("127.0.0.1", 0))
     with nobody:
@@ -441,7 +394,7 @@ def test_next_address_is_tried(serve: Callable[..., Server]) -> None:
     assert get("http://many.example/", allow_hosts=["many.example"], resolve=lambda *_, **__: answer) == PICTURE
 
 
-def test_address_that_swallows_packets_leaves_time_for_the_next(serve: Callable[..., Server]) -> None:
+def test_address_that_swallows_packets_leaves_time_for_the_next(serve: Callable[..., RecordingServer]) -> None:
     server = serve(says())
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as stack:
         for _ in range(4):  # a full queue of connections drops further ones, as a black hole does
@@ -471,7 +424,7 @@ def test_address_that_swallows_packets_leaves_time_for_the_next(serve: Callable[
         ("127.0.0.1", "127.0.0.1:{port}", True),
     ],
 )
-def test_allowed_hosts(host: str, allowed: str, is_fetched: bool, serve: Callable[..., Server]) -> None:
+def test_allowed_hosts(host: str, allowed: str, is_fetched: bool, serve: Callable[..., RecordingServer]) -> None:
     server = serve(says())
     options: dict[str, Any] = {
         "allow_hosts": [allowed.format(port=server.port)],
@@ -480,7 +433,7 @@ def test_allowed_hosts(host: str, allowed: str, is_fetched: bool, serve: Callabl
     url = f"http://{host}:{server.port}/p.jpg"
     if is_fetched:
         assert get(url, **options) == PICTURE
-        assert f"Host: {host.lower()}:{server.port}" in server.requests[0]
+        assert f"Host: {host.lower()}:{server.port}" in server.requests[0].text
     else:
         assert "CLOUDFN_ALLOW_HOSTS" in refusal(url, **options)
         assert not server.requests
@@ -494,7 +447,7 @@ def test_allowed_ipv6() -> None:
 
 
 def test_environment_plays_no_part(
-    serve: Callable[..., Server], canary: Canary, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    serve: Callable[..., RecordingServer], canary: Canary, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password secret\n")
@@ -503,20 +456,22 @@ def test_environment_plays_no_part(
         monkeypatch.setenv(name, f"http://127.0.0.1:{canary.port}")
     monkeypatch.delenv("no_proxy", raising=False)
     first = serve(says("Set-Cookie: a=b", "Location: /", "Content-Length: 0", body=b"", status="302 Found"))
-    refusal(first.url())
+    refusal(first.url)
     assert not canary.was_visited()
     assert len(first.requests) == 4
-    assert not [line for request in first.requests for line in request.splitlines() if line[:4] in ("Auth", "Cook")]
+    assert not [
+        line for request in first.requests for line in request.text.splitlines() if line[:4] in ("Auth", "Cook")
+    ]
 
 
 # --- redirects --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirect_is_followed(status: int, serve: Callable[..., Server]) -> None:
+def test_redirect_is_followed(status: int, serve: Callable[..., RecordingServer]) -> None:
     server = serve(says())
-    assert get(serve(redirects(server.url("/p.jpg?a=b"), status)).url("/old")) == PICTURE
-    assert server.requests[0].startswith("GET /p.jpg?a=b HTTP/1.1")
+    assert get(serve(redirects(server.at("/p.jpg?a=b"), status)).at("/old")) == PICTURE
+    assert server.requests[0].text.startswith("GET /p.jpg?a=b HTTP/1.1")
 
 
 @pytest.mark.parametrize(
@@ -534,12 +489,12 @@ def test_redirect_is_followed(status: int, serve: Callable[..., Server]) -> None
         ("p.jpg#part", "/dir/p.jpg"),
     ],
 )
-def test_relative_redirect(location: str, target: str, serve: Callable[..., Server]) -> None:
+def test_relative_redirect(location: str, target: str, serve: Callable[..., RecordingServer]) -> None:
     answers = [says()]
     server = serve(lambda connection: answers.pop()(connection))
     answers.append(redirects(location.format(port=server.port)))
-    assert get(server.url("/dir/old")) == PICTURE
-    assert server.requests[1].startswith(f"GET {target} HTTP/1.1\r\n")
+    assert get(server.at("/dir/old")) == PICTURE
+    assert server.requests[1].text.startswith(f"GET {target} HTTP/1.1\r\n")
 
 
 @pytest.mark.parametrize(
@@ -562,7 +517,9 @@ def test_relative_redirect(location: str, target: str, serve: Callable[..., Serv
         ("", "nowhere"),
     ],
 )
-def test_redirect_to_a_forbidden_place(location: str, words: str, serve: Callable[..., Server], canary: Canary) -> None:
+def test_redirect_to_a_forbidden_place(
+    location: str, words: str, serve: Callable[..., RecordingServer], canary: Canary
+) -> None:
     server = serve(redirects(location))
 
     def resolve(host: str, port: int, **options: Any) -> Sequence[AddressInfo]:
@@ -573,16 +530,16 @@ def test_redirect_to_a_forbidden_place(location: str, words: str, serve: Callabl
     assert not canary.was_visited()
 
 
-def test_at_most_three_redirects(serve: Callable[..., Server]) -> None:
+def test_at_most_three_redirects(serve: Callable[..., RecordingServer]) -> None:
     hops = serve(says())
     for _ in range(3):
-        hops = serve(redirects(hops.url()))
-    assert get(hops.url()) == PICTURE
-    assert "more than 3 redirects" in refusal(serve(redirects(hops.url())).url())
+        hops = serve(redirects(hops.url))
+    assert get(hops.url) == PICTURE
+    assert "more than 3 redirects" in refusal(serve(redirects(hops.url)).url)
 
 
-def test_redirect_without_location(serve: Callable[..., Server]) -> None:
-    assert "nowhere" in refusal(serve(says(status="302 Found")).url())
+def test_redirect_without_location(serve: Callable[..., RecordingServer]) -> None:
+    assert "nowhere" in refusal(serve(says(status="302 Found")).url)
 
 
 # --- what comes back --------------------------------------------------------------------------------------------------
@@ -602,9 +559,9 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("beginning", PICTURES.values(), ids=PICTURES)
-def test_pictures(beginning: bytes, serve: Callable[..., Server]) -> None:
+def test_pictures(beginning: bytes, serve: Callable[..., RecordingServer]) -> None:
     body = beginning + bytes(100)
-    assert get(serve(says("Content-Type: text/plain", body=body)).url()) == body
+    assert get(serve(says("Content-Type: text/plain", body=body)).url) == body
 
 
 @pytest.mark.parametrize(
@@ -620,20 +577,20 @@ def test_pictures(beginning: bytes, serve: Callable[..., Server]) -> None:
         ("a\x1b[31m" + "b" * 500, b"?", "something that is no picture (a\\x1b[31mbbb"),
     ],
 )
-def test_no_picture(content_type: str, body: bytes, words: str, serve: Callable[..., Server]) -> None:
-    hint = refusal(serve(says(f"Content-Type: {content_type}", body=body)).url())
+def test_no_picture(content_type: str, body: bytes, words: str, serve: Callable[..., RecordingServer]) -> None:
+    hint = refusal(serve(says(f"Content-Type: {content_type}", body=body)).url)
     assert f"the URL answered with {words}" in hint
     assert len(hint) < 400
 
 
 @pytest.mark.parametrize("status", [201, 204, 206, 300, 304, 400, 401, 403, 404, 429, 500, 503])
-def test_status_other_than_200(status: int, serve: Callable[..., Server]) -> None:
-    assert f"HTTP {status}" in refusal(serve(says(status=f"{status} So")).url())
+def test_status_other_than_200(status: int, serve: Callable[..., RecordingServer]) -> None:
+    assert f"HTTP {status}" in refusal(serve(says(status=f"{status} So")).url)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "identity, gzip"])
-def test_compressed_answer(encoding: str, serve: Callable[..., Server]) -> None:
-    assert f"compressed ({encoding})" in refusal(serve(says(f"Content-Encoding: {encoding}")).url())
+def test_compressed_answer(encoding: str, serve: Callable[..., RecordingServer]) -> None:
+    assert f"compressed ({encoding})" in refusal(serve(says(f"Content-Encoding: {encoding}")).url)
 
 
 def chunked(body: bytes, size: int = 1000) -> bytes:
@@ -651,28 +608,28 @@ FRAMINGS: dict[str, tuple[list[str], Callable[[bytes], bytes]]] = {
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("too_many", [0, 1, 5000])
-def test_size(framing: str, too_many: int, serve: Callable[..., Server]) -> None:
+def test_size(framing: str, too_many: int, serve: Callable[..., RecordingServer]) -> None:
     lines, encode = FRAMINGS[framing]
     server = serve(says(*[line.format(len(PICTURE)) for line in lines], body=encode(PICTURE)))
     limit = len(PICTURE) - too_many
     if too_many:
-        assert f"more than {limit} bytes" in refusal(server.url(), max_bytes=limit)
+        assert f"more than {limit} bytes" in refusal(server.url, max_bytes=limit)
     else:
-        assert get(server.url(), max_bytes=limit) == PICTURE
+        assert get(server.url, max_bytes=limit) == PICTURE
 
 
-def test_announced_size_is_enough_to_refuse(serve: Callable[..., Server]) -> None:
+def test_announced_size_is_enough_to_refuse(serve: Callable[..., RecordingServer]) -> None:
     server = serve(says("Content-Length: 1001", body=PICTURE[:100]))  # the rest never comes
-    assert "more than 1000 bytes" in refusal(server.url(), max_bytes=1000)
+    assert "more than 1000 bytes" in refusal(server.url, max_bytes=1000)
 
 
-def test_endless_answer(serve: Callable[..., Server]) -> None:
+def test_endless_answer(serve: Callable[..., RecordingServer]) -> None:
     def script(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         while True:
             connection.sendall(PICTURE)
 
-    assert "more than 1000000 bytes" in refusal(serve(script).url(), max_bytes=1_000_000)
+    assert "more than 1000000 bytes" in refusal(serve(script).url, max_bytes=1_000_000)
 
 
 @pytest.mark.parametrize(
@@ -692,8 +649,8 @@ def test_endless_answer(serve: Callable[..., Server]) -> None:
         lambda connection: None,
     ],
 )
-def test_broken_answer(script: Script, serve: Callable[..., Server]) -> None:
-    hint = refusal(serve(script).url("/p.jpg?signature=SECRET"))
+def test_broken_answer(script: Script, serve: Callable[..., RecordingServer]) -> None:
+    hint = refusal(serve(script).at("/p.jpg?signature=SECRET"))
     assert "broke off" in hint or "connection failed" in hint
     assert "SECRET" not in hint
 
@@ -718,13 +675,13 @@ SILENT: Script = drips(b"", b"")
         drips(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n\xff\xd8\xff\r\n0\r\n", b"X: y\r\n"),
     ],
 )
-def test_nobody_outlasts_the_deadline(script: Script, serve: Callable[..., Server]) -> None:
+def test_nobody_outlasts_the_deadline(script: Script, serve: Callable[..., RecordingServer]) -> None:
     begin = time.monotonic()
-    assert "not fetched within 0.4 s" in refusal(serve(script).url(), timeout=0.4)
+    assert "not fetched within 0.4 s" in refusal(serve(script).url, timeout=0.4)
     assert time.monotonic() - begin < 2
 
 
-def test_deadline_holds_over_redirects(serve: Callable[..., Server]) -> None:
+def test_deadline_holds_over_redirects(serve: Callable[..., RecordingServer]) -> None:
     def slow(answer: Script) -> Script:
         def script(connection: socket.socket) -> None:
             time.sleep(0.3)
@@ -733,8 +690,8 @@ def test_deadline_holds_over_redirects(serve: Callable[..., Server]) -> None:
         return script
 
     last = serve(slow(says()))
-    first = serve(slow(redirects(serve(slow(redirects(last.url()))).url())))
-    assert "not fetched within 0.5 s" in refusal(first.url(), timeout=0.5)
+    first = serve(slow(redirects(serve(slow(redirects(last.url))).url)))
+    assert "not fetched within 0.5 s" in refusal(first.url, timeout=0.5)
     assert not last.requests
 
 
@@ -748,9 +705,9 @@ def test_deadline_holds_over_the_look_up() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1])
-def test_no_time_at_all(seconds: float, serve: Callable[..., Server]) -> None:
+def test_no_time_at_all(seconds: float, serve: Callable[..., RecordingServer]) -> None:
     server = serve(says())
-    assert "not fetched within" in refusal(server.url(), timeout=seconds)
+    assert "not fetched within" in refusal(server.url, timeout=seconds)
     assert not server.requests
 
 
@@ -778,7 +735,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("tls"))
 
 
-def tls(server: Server, authority: Authority, **options: Any) -> dict[str, Any]:
+def tls(server: RecordingServer, authority: Authority, **options: Any) -> dict[str, Any]:
     return {
         "allow_hosts": ["pictures.example"],
         "ca_bundle": authority.bundle,
@@ -787,12 +744,12 @@ def tls(server: Server, authority: Authority, **options: Any) -> dict[str, Any]:
     }
 
 
-def test_tls(serve: Callable[..., Server], authority: Authority) -> None:
+def test_tls(serve: Callable[..., RecordingServer], authority: Authority) -> None:
     seen: list[str | None] = []
     server = serve(says(), authority.context("pictures.example", seen))
     assert get("https://pictures.example/p.jpg", **tls(server, authority)) == PICTURE
     assert seen == ["pictures.example"]
-    assert "Host: pictures.example\r\n" in server.requests[0]
+    assert "Host: pictures.example\r\n" in server.requests[0].text
 
 
 @pytest.mark.parametrize(
@@ -804,20 +761,20 @@ def test_tls(serve: Callable[..., Server], authority: Authority) -> None:
     ],
 )
 def test_certificate_is_checked(
-    name: str, options: dict[str, Any], words: str, serve: Callable[..., Server], authority: Authority
+    name: str, options: dict[str, Any], words: str, serve: Callable[..., RecordingServer], authority: Authority
 ) -> None:
     server = serve(says(), authority.context(name, []))
     assert words in refusal("https://pictures.example/", **tls(server, authority, **options))
     assert not server.requests
 
 
-def test_no_tls_where_https_is_asked_for(serve: Callable[..., Server], authority: Authority) -> None:
+def test_no_tls_where_https_is_asked_for(serve: Callable[..., RecordingServer], authority: Authority) -> None:
     server = serve(lambda connection: None)
     assert "within" in refusal("https://pictures.example/", **tls(server, authority, timeout=0.3))
 
 
 @pytest.mark.parametrize("drop", [b"", b"."])
-def test_deadline_holds_over_tls(drop: bytes, serve: Callable[..., Server], authority: Authority) -> None:
+def test_deadline_holds_over_tls(drop: bytes, serve: Callable[..., RecordingServer], authority: Authority) -> None:
     beginning = b"HTTP/1.1 200 OK\r\n\r\n\xff\xd8\xff"
     server = serve(drips(beginning, drop), authority.context("pictures.example", []))
     begin = time.monotonic()
@@ -825,9 +782,9 @@ def test_deadline_holds_over_tls(drop: bytes, serve: Callable[..., Server], auth
     assert time.monotonic() - begin < 2
 
 
-def test_https_is_not_redirected_to_http(serve: Callable[..., Server], authority: Authority) -> None:
+def test_https_is_not_redirected_to_http(serve: Callable[..., RecordingServer], authority: Authority) -> None:
     plain = serve(says())
-    server = serve(redirects(plain.url("/p.jpg?token=SECRET")), authority.context("pictures.example", []))
+    server = serve(redirects(plain.at("/p.jpg?token=SECRET")), authority.context("pictures.example", []))
     options = tls(server, authority, allow_hosts=["pictures.example", "127.0.0.1"])
     assert "from https to http" in refusal("https://pictures.example/", **options)
     assert not plain.requests
@@ -859,15 +816,17 @@ def test_secrets_stay_secret(url: str, shown: str, caplog: pytest.LogCaptureFixt
     assert "SECRET" not in caplog.text
 
 
-def test_malformed_header_reveals_no_url(serve: Callable[..., Server], caplog: pytest.LogCaptureFixture) -> None:
+def test_malformed_header_reveals_no_url(
+    serve: Callable[..., RecordingServer], caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.DEBUG):
-        assert get(serve(says("no header")).url("/p.jpg?signature=SECRET")) == PICTURE
+        assert get(serve(says("no header")).at("/p.jpg?signature=SECRET")) == PICTURE
     assert "SECRET" not in caplog.text
 
 
-def test_success_is_silent(serve: Callable[..., Server], caplog: pytest.LogCaptureFixture) -> None:
+def test_success_is_silent(serve: Callable[..., RecordingServer], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
-        get(serve(says()).url())
+        get(serve(says()).url)
     assert not caplog.records
 
 
@@ -912,12 +871,9 @@ def test_any_answer_is_a_picture_or_a_cloud_error(beginning: bytes, middle: byte
     def resolve(host: str, port: int, **options: Any) -> Sequence[AddressInfo]:
         return leads_to("127.0.0.1", port=server.port) if host == "127.0.0.1" else unresolvable()
 
-    server = Server(lambda connection: connection.sendall(beginning + middle + end))
-    try:
-        with suppress(CloudError):
-            assert sniff(get(server.url(), resolve=resolve))
-    finally:
-        server.close()
+    script: Script = lambda connection: connection.sendall(beginning + middle + end)  # noqa: E731 - one line is enough
+    with RecordingServer(script, reads_bodies=False) as server, suppress(CloudError):
+        assert sniff(get(server.url, resolve=resolve))
 
 
 @pytest.mark.parametrize(
@@ -967,7 +923,7 @@ def session() -> Iterator[requests.Session]:
         yield session
 
 
-def test_requests_keeps_the_connection(serve: Callable[..., Server], session: requests.Session) -> None:
+def test_requests_keeps_the_connection(serve: Callable[..., RecordingServer], session: requests.Session) -> None:
     def twice(connection: socket.socket) -> None:
         for _ in range(2):
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -976,20 +932,22 @@ def test_requests_keeps_the_connection(serve: Callable[..., Server], session: re
     server = serve(twice)
     for _ in range(2):  # each call with a deadline of its own
         with Deadline(5).enforced():
-            assert session.get(server.url()).content == b"ok"
+            assert session.get(server.url).content == b"ok"
     assert len(server.requests) == 1  # so the second came over the same connection
 
 
 @pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"])
-def test_requests_under_the_deadline(beginning: bytes, session: requests.Session, serve: Callable[..., Server]) -> None:
+def test_requests_under_the_deadline(
+    beginning: bytes, session: requests.Session, serve: Callable[..., RecordingServer]
+) -> None:
     server = serve(drips(beginning, b"."))
     begin = time.monotonic()
     with pytest.raises(requests.RequestException), Deadline(0.3).enforced():
-        session.get(server.url(), timeout=60)
+        session.get(server.url, timeout=60)
     assert time.monotonic() - begin < 2
 
 
-def test_writing_under_the_deadline(session: requests.Session, serve: Callable[..., Server]) -> None:
+def test_writing_under_the_deadline(session: requests.Session, serve: Callable[..., RecordingServer]) -> None:
     over = threading.Event()
 
     def sips(connection: socket.socket) -> None:
@@ -1001,6 +959,6 @@ def test_writing_under_the_deadline(session: requests.Session, serve: Callable[.
     server = serve(sips)
     begin = time.monotonic()
     with pytest.raises(requests.RequestException), Deadline(0.3).enforced():
-        session.post(server.url(), data=bytes(30_000_000), timeout=60)
+        session.post(server.url, data=bytes(30_000_000), timeout=60)
     assert time.monotonic() - begin < 2
     over.set()

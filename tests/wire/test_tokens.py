@@ -27,10 +27,12 @@ from cloudfn.call.params import read
 from cloudfn.call.values import Trace
 from cloudfn.net.deadline import Deadline
 from cloudfn.settings import Settings
-from tests.support.recording import OK, RecordingServer, Request, http
+from tests.support.recording import OK, RecordingServer, Request, drip, http
+from tests.support.secrecy import assert_no_secret
 
 APPID, SECRET = "wx0123456789abcdef", "5ecret5ecret5ecret5ecret5ecret5e"
 URL = "https://example.com/a.jpg?sign=5igned"
+SECRETS = (SECRET, "t0ken-", "5igned")
 
 
 class ScriptedWeChat(RecordingServer):
@@ -90,15 +92,6 @@ def break_off(connection: socket.socket) -> None:
 
 def silence(connection: socket.socket) -> None:
     connection.recv(1)
-
-
-def drip(answer: bytes, pause: float = 0.02) -> Callable[[socket.socket], None]:
-    def send(connection: socket.socket) -> None:
-        for byte in answer:
-            connection.sendall(bytes([byte]))
-            time.sleep(pause)
-
-    return send
 
 
 BUSY = http({"errcode": -1, "errmsg": "system error hints: [ihhaCQwhE-ZR!]"})
@@ -307,7 +300,7 @@ def test_a_token_that_is_not_issued(
     assert words in error.errMsg
     assert cure in error.hint
     assert len(wechat.requests) == 1
-    assert_no_secret(error, caplog.text)
+    assert_no_secret(SECRETS, error, caplog.text)
 
 
 @pytest.mark.parametrize(
@@ -468,7 +461,7 @@ def test_a_proxy_is_for_https_alone(
     assert error.errCode == -601003
     assert "407" in error.errMsg
     assert server.requests[0].method == "CONNECT"
-    assert_no_secret(error)
+    assert_no_secret(SECRETS, error)
     assert "passw0rd" not in "".join(traceback.format_exception(error))
 
 
@@ -486,8 +479,8 @@ def test_no_secret_in_the_log_and_one_record_a_call(
             crop(settings, timeout=1)()
         except CloudError as error:
             code = error.errCode
-            assert_no_secret(error)
-    assert_no_secret(None, caplog.text)
+            assert_no_secret(SECRETS, error)
+    assert_no_secret(SECRETS, None, caplog.text)
     (record,) = [record for record in caplog.records if hasattr(record, "attempts")]
     facts = vars(record)
     assert (facts["name"], facts["levelname"], facts["api"], facts["backend"], facts["code"]) == (
@@ -511,17 +504,6 @@ def test_the_log_names_wechats_request_id(
     with caplog.at_level(logging.INFO, "cloudfn"):
         failed(crop(settings))
     assert "rid=60f6692a-02a0c9fa-5e832557" in caplog.text
-
-
-def assert_no_secret(error: BaseException | None, *texts: str) -> None:
-    chain = []
-    while error:
-        chain.append(error)
-        texts = (*texts, "".join(traceback.format_exception(error)), repr(error), repr(vars(error)))
-        error = error.__cause__ or error.__context__
-    for secret in (SECRET, "t0ken-", "5igned"):
-        assert not [text for text in texts if secret in text], secret
-    assert not [link for link in chain if hasattr(link, "request")]  # requests' errors hold the whole request
 
 
 def test_nothing_is_left_behind(settings: dict[str, Any], wechat: ScriptedWeChat) -> None:
@@ -662,7 +644,7 @@ def test_through_a_proxy(settings: dict[str, Any], tmp_path: Path, caplog: pytes
         instance.close()
         short.close()
     assert {request.target for request in proxy.requests} == {host}
-    assert_no_secret(None, caplog.text, *(request.raw.decode("latin-1") for request in proxy.requests))
+    assert_no_secret(SECRETS, None, caplog.text, *(request.raw.decode("latin-1") for request in proxy.requests))
 
 
 def _pipe(source: socket.socket, target: socket.socket) -> None:
@@ -698,7 +680,7 @@ def test_an_answer_that_echoes_what_was_sent(
     server.answers = [lambda connection: connection.sendall(answer)]
     with caplog.at_level(logging.DEBUG):
         error = failed(crop(settings, access_token=ECHO, api_base=server.url))
-    assert_no_secret(error, caplog.text)
+    assert_no_secret(SECRETS, error, caplog.text)
 
 
 @pytest.mark.parametrize(
@@ -716,7 +698,7 @@ def test_a_token_that_is_just_being_issued(
     wechat.token_faults = [answer]
     with caplog.at_level(logging.DEBUG):
         error = failed(crop(settings))
-    assert_no_secret(error, caplog.text)
+    assert_no_secret(SECRETS, error, caplog.text)
     assert ECHO not in repr(Token("access_token", ECHO))
 
 
