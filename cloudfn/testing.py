@@ -63,14 +63,14 @@ class Server:
     ) -> None:
         """Raises CloudError: -601002 where the extra is not installed or a setting is wrong, -401002 for no setting."""
         try:
-            from cloudfn.server.app import Server as Core
+            from cloudfn.server.state import State
         except ImportError as error:
             raise missing_extra("the server", f"its packages ({error})", "local") from error
         from cloudfn.settings import check
 
         self.appid = appid
         self._secret = secret
-        self._core = Core(
+        self._state = State(
             Options(
                 settings=Settings(**check({**settings, "appid": appid, "appsecret": secret})),
                 strict=strict,
@@ -98,8 +98,8 @@ class Server:
             def log(self, *_: Any) -> None:
                 pass
 
-        self._core.crops.warm_up()
-        self._http = make_server("127.0.0.1", 0, create_app(self._core), threaded=True, request_handler=Quiet)
+        self._state.crops.warm_up()
+        self._http = make_server("127.0.0.1", 0, create_app(self._state), threaded=True, request_handler=Quiet)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), name="cloudfn-server")
         self._thread.start()
         return self
@@ -120,7 +120,7 @@ class Server:
     @property
     def requests(self) -> list[Exchange]:
         """The last 200 requests, the newest last, without secrets: `code`, `img_url`, `ratios`, `mistakes`, ..."""
-        return self._core.journal.last()
+        return self._state.journal.last()
 
     @property
     def variables(self) -> dict[str, str]:
@@ -152,15 +152,15 @@ class Server:
 
     def fail(self, *faults: Fault, seed: int | None = None) -> None:
         """These faults from now on; with none, none."""
-        self._core.faults.put(faults, seed)
+        self._state.faults.put(faults, seed)
 
     def expire_tokens(self) -> None:
         """Every token is too old now: a strict server answers 42001 to it."""
-        self._core.tokens.expire()
+        self._state.tokens.expire()
 
     def reset(self) -> None:
         """As after the start."""
-        self._core.reset()
+        self._state.reset()
 
 
 if "pytest" in sys.modules:  # nobody else pays for importing it

@@ -1,4 +1,4 @@
-"""The admin surface `/_cloudfn/`: what was asked, faults, quota, reset. For this machine's own user, nobody else.
+"""The admin surface `/_cloudfn/`: the last requests, faults, quota, reset. For this machine's own user, nobody else.
 
 A web page that the user visits must not reach it either, so beside the peer's address the Host header (a name that an
 attacker points at 127.0.0.1), Origin and Sec-Fetch-Site are checked, and no proxy may stand in between.
@@ -7,16 +7,18 @@ attacker points at 127.0.0.1), Origin and Sec-Fetch-Site are checked, and no pro
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
+from flask import Request, Response
+from werkzeug.datastructures import Headers
+
+from cloudfn.server import intake
+from cloudfn.server.answers import Refusal
 from cloudfn.server.faults import Fault
-
-if TYPE_CHECKING:
-    from werkzeug.datastructures import Headers
-
-    from cloudfn.server.app import Server
+from cloudfn.server.state import State
 
 PREFIX = "/_cloudfn/"
 
@@ -54,61 +56,82 @@ def _is_loopback(address: str) -> bool:
     return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
-def _requests(server: Server, _given: Mapping[str, Any]) -> Any:
-    return {"requests": [exchange.to_dict() for exchange in server.journal.last()]}
+def _requests(state: State) -> dict[str, Any]:
+    return {"requests": [exchange.to_dict() for exchange in state.journal.last()]}
 
 
-def _state(server: Server, _given: Mapping[str, Any]) -> Any:
+def _summary(state: State) -> dict[str, Any]:
     return {
-        "strict": server.options.strict,
-        "tokens": server.tokens.living,
-        "quota": {"limit": server.quota.limit, "used": server.quota.used},
-        "faults": [vars(fault) for fault in server.faults.current],
-        "requests": len(server.journal.last()),
+        "strict": state.options.strict,
+        "tokens": state.tokens.living,
+        "quota": {"limit": state.quota.limit, "used": state.quota.used},
+        "faults": [vars(fault) for fault in state.faults.current],
+        "requests": len(state.journal.last()),
     }
 
 
-def _reset(server: Server, given: Mapping[str, Any]) -> Any:
-    server.reset()
-    return _state(server, given)
-
-
-def _set_faults(server: Server, given: Mapping[str, Any]) -> Any:
+def _set_faults(state: State, fields: Mapping[str, Any]) -> None:
     """Body: {"faults": [{"endpoint", "code", "probability", "latency"}, ...], "seed": 1}."""
-    listed = given.get("faults")
+    listed = fields.get("faults")
     if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
         raise ValueError('expected {"faults": [{"endpoint": "img.aiCrop", "code": 45009, "probability": 0.1}]}')
     try:
         faults = [Fault(**item) for item in listed]
     except TypeError:
         raise ValueError("a fault has endpoint, code, probability (0 to 1) and latency (seconds)") from None
-    seed = given.get("seed")
+    seed = fields.get("seed")
     if seed is not None and type(seed) is not int:
         raise ValueError("seed is a whole number")
-    server.faults.put(faults, seed)
-    return _state(server, given)
+    state.faults.put(faults, seed)
 
 
-def _set_quota(server: Server, given: Mapping[str, Any]) -> Any:
+def _set_quota(state: State, fields: Mapping[str, Any]) -> None:
     """Body: {"limit": 100}, or null for no limit; counting starts anew."""
-    limit = given.get("limit")
+    limit = fields.get("limit")
     if limit is not None and (type(limit) is not int or limit < 0):
         raise ValueError("limit is a whole number, or null for no limit")
-    server.quota.set(limit)
-    return _state(server, given)
+    state.quota.set(limit)
 
 
-def _expire_tokens(server: Server, given: Mapping[str, Any]) -> Any:
-    server.tokens.expire()
-    return _state(server, given)
-
-
-# (method, path behind the prefix) -> what answers. Each raises ValueError, with the cure, for a wrong body.
-ROUTES: Mapping[tuple[str, str], Callable[[Server, Mapping[str, Any]], Any]] = {
-    ("GET", "requests"): _requests,
-    ("GET", "state"): _state,
-    ("POST", "reset"): _reset,
-    ("POST", "faults"): _set_faults,
-    ("POST", "quota"): _set_quota,
-    ("POST", "tokens/expire"): _expire_tokens,
+# The path behind the prefix -> what answers a GET.
+READS: Mapping[str, Callable[[State], dict[str, Any]]] = {"requests": _requests, "state": _summary}
+# The path behind the prefix -> what a POST changes; the answer is the state afterwards. Each raises ValueError, with
+# the cure, for a wrong body.
+CHANGES: Mapping[str, Callable[[State, Mapping[str, Any]], None]] = {
+    "reset": lambda state, _fields: state.reset(),
+    "faults": _set_faults,
+    "quota": _set_quota,
+    "tokens/expire": lambda state, _fields: state.tokens.expire(),
 }
+
+
+def view(state: State, request: Request) -> Response:
+    """Answer a request to the surface, or tell why there is no answer."""
+    path = request.path.removeprefix(PREFIX)
+    reason = forbidden(request.remote_addr or "", request.headers)
+    if reason:
+        return _json({"error": reason}, 403)
+    if state.options.workers > 1:
+        return _json({"error": "each worker knows its own requests only: start the server with --workers 1"}, 409)
+    if request.method == "GET" and path in READS:
+        return _json(READS[path](state))
+    if request.method == "POST" and path in CHANGES:
+        return _change(state, request, CHANGES[path])
+    known = [f"GET {PREFIX}{name}" for name in READS] + [f"POST {PREFIX}{name}" for name in CHANGES]
+    return _json({"error": "there is " + ", ".join(known)}, 404)
+
+
+def _change(state: State, request: Request, change: Callable[[State, Mapping[str, Any]], None]) -> Response:
+    try:
+        body = intake.body(request, state.options)
+        fields = json.loads(body) if body else {}
+        if not isinstance(fields, dict):
+            raise ValueError("the body is a JSON object")
+        change(state, fields)
+    except (ValueError, RecursionError, Refusal) as error:
+        return _json({"error": str(error)}, 400)
+    return _json(_summary(state))
+
+
+def _json(answer: Any, status: int = 200) -> Response:
+    return Response(json.dumps(answer), status=status, content_type="application/json")

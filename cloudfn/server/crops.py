@@ -1,4 +1,4 @@
-"""A crop that was asked for becomes WeChat's JSON: checked, fetched, found by the embedded engine."""
+"""A crop that a client wants becomes WeChat's JSON: checked, fetched, found by the embedded engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from cloudfn.call.apis import APIS
 from cloudfn.call.values import Call, Media, Trace
 from cloudfn.errors import CloudError
 from cloudfn.server.answers import Refusal
-from cloudfn.server.form import Asked
+from cloudfn.server.form import CropRequest
+from cloudfn.server.intake import too_large
 from cloudfn.server.journal import Exchange, shown_url
 from cloudfn.server.metrics import Metrics
 from cloudfn.server.options import Options
@@ -38,13 +39,13 @@ class Crops:
         """Load the engine; raises CloudError -601002 where its packages are not installed."""
         self._engine(params.read(_API, {"img": _SMALLEST, "ratios": "1"}), Trace())
 
-    def find(self, asked: Asked, exchange: Exchange) -> dict[str, Any]:
+    def find(self, wanted: CropRequest, exchange: Exchange) -> dict[str, Any]:
         """WeChat's JSON for a crop; raises Refusal 47001, 101000, 101002, 44001."""
-        if asked.img is not None:
-            exchange.picture = len(asked.img)
+        if wanted.img is not None:
+            exchange.picture = len(wanted.img)
         if exchange.picture > self._options.max_bytes:
             raise too_large(str(exchange.picture), self._options)
-        call = self._read(asked, exchange)
+        call = self._read(wanted, exchange)
         if "imgUrl" in call.params:
             call = self._fetch(call, exchange)
         with self._slots:
@@ -56,11 +57,11 @@ class Crops:
         self._metrics.decoded(answer["img_size"]["w"], answer["img_size"]["h"])
         return answer
 
-    def _read(self, asked: Asked, exchange: Exchange) -> Call:
-        given = {"ratios": asked.ratios} if asked.img is None else {"ratios": asked.ratios, "img": asked.img}
-        if asked.img_url is not None:
-            exchange.img_url = shown_url(asked.img_url)
-            given["imgUrl"] = asked.img_url
+    def _read(self, wanted: CropRequest, exchange: Exchange) -> Call:
+        given = {"ratios": wanted.ratios} if wanted.img is None else {"ratios": wanted.ratios, "img": wanted.img}
+        if wanted.img_url is not None:
+            exchange.img_url = shown_url(wanted.img_url)
+            given["imgUrl"] = wanted.img_url
         try:
             call = params.read(_API, given)
         except CloudError as error:
@@ -78,9 +79,3 @@ class Crops:
         exchange.picture = len(picture)
         rest = {name: value for name, value in call.params.items() if name != "imgUrl"}
         return Call(call.api, {**rest, "img": Media("", picture, "")})
-
-
-def too_large(size: str, options: Options) -> Refusal:
-    """Refuse a picture over the limit; `size` says how many bytes it has, as far as they were counted."""
-    cure = "make it smaller, or raise --max-bytes"
-    return Refusal(101002, f"the picture has {size} bytes, {options.max_bytes} are taken: {cure}")

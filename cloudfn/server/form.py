@@ -1,4 +1,4 @@
-"""What a client asks of /cv/img/aicrop, read as strictly as WeChat is known to read it.
+"""The form of /cv/img/aicrop, read as strictly as WeChat is known to read it.
 
 `img_url` counts in the query only, `ratios` and `img` as multipart parts only, `img` with a file name. Whether WeChat
 reads ratios from elsewhere, and which of img_url and img it takes, is documented nowhere: here the ratios are ignored,
@@ -23,34 +23,34 @@ _RFC_2231 = re.compile(r"filename\*", re.IGNORECASE)
 Tell = Callable[[str], None]
 
 
-class Asked(NamedTuple):
-    """A crop that was asked for: a URL or a picture's bytes, and the ratios, text or, from the SDK, any JSON."""
+class CropRequest(NamedTuple):
+    """The crop that a client wants: a URL or a picture's bytes, and the ratios, text or, from the SDK, any JSON."""
 
     img_url: str | None
     img: bytes | None
     ratios: object
 
 
-def read(query: Mapping[str, str], content_type: str, body: bytes, tell: Tell) -> Asked:
-    """The crop that a request asks for; each mistake of the caller goes to `tell`, with the cure.
+def read(query: Mapping[str, str], content_type: str, body: bytes, tell: Tell) -> CropRequest:
+    """Read the crop that a request wants; each mistake of the caller goes to `tell`, with the cure.
 
     Raises Refusal 41005 where there is neither picture nor URL.
     """
-    told: list[str] = []
+    mistakes: list[str] = []
     img_url = query.get("img_url") or None
-    parts = _parts(content_type, body, told.append)
-    pictures = [part for part in parts if part.name == "img" and _is_picture(part, told.append)]
+    parts = _parts(content_type, body, mistakes.append)
+    pictures = [part for part in parts if part.name == "img" and _is_picture(part, mistakes.append)]
     for part in parts:
-        _check_part(part, told.append)
-    for mistake in told:
+        _check_part(part, mistakes.append)
+    for mistake in mistakes:
         tell(mistake)
     ratios = next((part.text for part in parts if part.name == "ratios" and part.filename is None), "")
     if img_url is None and not pictures:
         nothing = "neither the picture nor its URL came: send img_url in the query, or a multipart file img"
-        raise Refusal(41005, "" if told else nothing)
+        raise Refusal(41005, "" if mistakes else nothing)
     if img_url is not None and pictures:
         tell("img_url and img both came, the URL is used (what WeChat does is not known): send one of them")
-    return Asked(img_url, None if img_url is not None or not pictures else pictures[0].data, ratios)
+    return CropRequest(img_url, None if img_url is not None or not pictures else pictures[0].data, ratios)
 
 
 def check_query(query: Mapping[str, str], tell: Tell) -> None:

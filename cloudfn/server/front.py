@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 from cloudfn.server.answers import Refusal
-from cloudfn.server.app import BODY, ENDPOINTS, REFUSED, Server, over_limit
+from cloudfn.server.endpoints import ENDPOINTS
+from cloudfn.server.intake import BODY, REFUSED, over_limit
+from cloudfn.server.state import State
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -27,8 +29,8 @@ _PIECE = 4096  # bytes from which on a piece of a body is kept as it came
 _DRAINED = 8  # a body over the limit is read and thrown away up to so many times the limit, then the line is cut
 
 
-class Reply(NamedTuple):
-    """A whole answer."""
+class Buffered(NamedTuple):
+    """A response, whole."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -48,13 +50,13 @@ class Transport(Protocol):
 class Front:
     """The RSGI application of one worker."""
 
-    def __init__(self, server: Server, app: WSGIApplication) -> None:
-        self._server = server
+    def __init__(self, state: State, app: WSGIApplication) -> None:
+        self._state = state
         self._app = app
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="cloudfn")
         self._waiting = 0
         self._held = 0
-        server.ready = lambda: self._waiting < server.options.queue
+        state.ready = lambda: self._waiting < state.options.queue
 
     async def __rsgi__(self, scope: Any, transport: Transport) -> None:
         """Answer one request."""
@@ -67,7 +69,7 @@ class Front:
     async def _answer(self, scope: Any, transport: Transport, received: list[bytes]) -> None:
         refused: Refusal | None = None
         try:
-            await asyncio.wait_for(self._read(transport, received), self._server.options.body_seconds)
+            await asyncio.wait_for(self._read(transport, received), self._state.options.body_seconds)
         except Refusal as no:
             refused = no
         except asyncio.TimeoutError:  # which is TimeoutError itself only from Python 3.11 on
@@ -79,7 +81,7 @@ class Front:
         if scope.path not in ENDPOINTS:
             job = self._pool.submit(_call, self._app, _environ(scope, body, refused))
             reply = await asyncio.wrap_future(job)
-        elif refused is None and self._waiting >= self._server.options.queue:
+        elif refused is None and self._waiting >= self._state.options.queue:
             reply = _call(self._app, _environ(scope, b"", Refusal(-1, "")))
         elif refused is not None:
             reply = _call(self._app, _environ(scope, b"", refused))
@@ -91,10 +93,10 @@ class Front:
         headers = reply.headers if refused is None else [*reply.headers, ("connection", "close")]
         transport.response_bytes(reply.status, headers, reply.body)
 
-    async def _in_line(self, scope: Any, body: bytes, transport: Transport) -> Reply | None:
+    async def _in_line(self, scope: Any, body: bytes, transport: Transport) -> Buffered | None:
         """The answer when it is this request's turn; None when the client has hung up before."""
         self._waiting += 1
-        self._server.metrics.queue.inc()
+        self._state.metrics.queue.inc()
         gone: asyncio.Future[Any] = asyncio.ensure_future(transport.client_disconnect())
         job = self._pool.submit(_call, self._app, _environ(scope, body, None))
         running = asyncio.wrap_future(job)
@@ -105,11 +107,11 @@ class Front:
         finally:
             gone.cancel()
             self._waiting -= 1
-            self._server.metrics.queue.dec()
+            self._state.metrics.queue.dec()
 
     async def _read(self, transport: Transport, received: list[bytes]) -> None:
         """The whole body into `received`; raises Refusal, after reading it to its end, where it is over a limit."""
-        limit = self._server.body_limit
+        limit = self._state.body_limit
         most = max(_HELD, 4 * limit)
         size = 0
         crowded = False
@@ -130,7 +132,7 @@ class Front:
                 self._held -= sum(map(len, received))
                 received.clear()
         if size > limit:
-            raise over_limit(self._server.options)
+            raise over_limit(self._state.options)
         if crowded:
             raise Refusal(-1)
 
@@ -170,7 +172,7 @@ def _environ(scope: Any, body: bytes, refused: Refusal | None) -> dict[str, Any]
     return environ
 
 
-def _call(app: WSGIApplication, environ: dict[str, Any]) -> Reply:
+def _call(app: WSGIApplication, environ: dict[str, Any]) -> Buffered:
     """The application's whole answer."""
     start: list[Any] = []
 
@@ -185,4 +187,4 @@ def _call(app: WSGIApplication, environ: dict[str, Any]) -> Reply:
         close = getattr(content, "close", None)
         if close:
             close()
-    return Reply(start[0], [(name.lower(), value) for name, value in start[1]], body)
+    return Buffered(start[0], [(name.lower(), value) for name, value in start[1]], body)

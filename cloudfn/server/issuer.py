@@ -26,8 +26,8 @@ class _Token:
     afterwards: int = 42001  # what it is answered with when its life is over
 
 
-class Tokens:
-    """Every token that was issued; thread-safe."""
+class Issuer:
+    """Issues access tokens and knows every one of them; thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock

@@ -118,10 +118,10 @@ def _start(options: Options, host: str, port: int, announce: Callable[[str], Non
 
 def _announce(host: str, port: int, shown: str, announce: Callable[[str], None]) -> None:
     """Wait until a worker listens, then say so."""
-    asked = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where others may reach us, we can too
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where others may reach us, we can too
     while True:
         try:
-            socket.create_connection((asked, port), timeout=1).close()
+            socket.create_connection((reachable, port), timeout=1).close()
         except OSError:
             time.sleep(0.02)
         else:
@@ -131,11 +131,12 @@ def _announce(host: str, port: int, shown: str, announce: Callable[[str], None])
 
 def worker(options: Options) -> Front:
     """The application of one worker, made in its own process, its engine loaded."""
-    from cloudfn.server.app import Server, create_app
+    from cloudfn.server.app import create_app
     from cloudfn.server.front import Front
     from cloudfn.server.journal import write_log
+    from cloudfn.server.state import State
 
     write_log(as_json=options.log_json)
-    server = Server(options)
-    server.crops.warm_up()
-    return Front(server, create_app(server))
+    state = State(options)
+    state.crops.warm_up()
+    return Front(state, create_app(state))

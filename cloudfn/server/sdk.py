@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from cloudfn.net import multipart
 from cloudfn.server import protobuf
 from cloudfn.server.answers import Refusal
-from cloudfn.server.form import Asked
+from cloudfn.server.form import CropRequest
 from cloudfn.server.journal import shown
 
 PATH = "/admin"
@@ -38,10 +38,9 @@ class ApiCall(NamedTuple):
     pairs: Mapping[str, tuple[bytes, bool]]
 
 
-class Reply(NamedTuple):
-    """An HTTP answer."""
+class Encoded(NamedTuple):
+    """An answer in bytes; its HTTP status is 200."""
 
-    status: int
     content_type: str
     body: bytes
 
@@ -75,8 +74,8 @@ def _bytes(value: int | bytes) -> bytes:
     return value
 
 
-def asked(call: ApiCall, tell: Tell) -> Asked:
-    """The crop that a cloud call asks for; raises Refusal 41005 where there is neither picture nor URL."""
+def crop_request(call: ApiCall, tell: Tell) -> CropRequest:
+    """Read the crop that a cloud call wants; raises Refusal 41005 where there is neither picture nor URL."""
     values = {key: _json(value) for key, (value, is_file) in call.pairs.items() if not is_file}
     img_url = values.get("img_url")
     img, is_file = call.pairs.get("img", (b"", False))
@@ -92,7 +91,7 @@ def asked(call: ApiCall, tell: Tell) -> Asked:
         raise Refusal(41005, as_json if img else nothing)
     if img_url is not None and is_file:
         tell("imgUrl and img both came, the URL is used (what WeChat does is not known): send one of them")
-    return Asked(img_url, img if img_url is None else None, values.get("ratios"))
+    return CropRequest(img_url, img if img_url is None else None, values.get("ratios"))
 
 
 def _json(value: bytes) -> Any:
@@ -102,13 +101,13 @@ def _json(value: bytes) -> Any:
         return value.decode("utf-8", "replace")
 
 
-def encode(answer: Mapping[str, Any]) -> Reply:
+def encode(answer: Mapping[str, Any]) -> Encoded:
     """WeChat's JSON, or the code of whoever failed on the way to it, as the SDK understands it."""
     code = answer["errcode"]
     if code in _PLATFORM:
-        return Reply(200, _TYPE, json.dumps({"code": _PLATFORM[code], "message": answer["errmsg"]}).encode())
+        return Encoded(_TYPE, json.dumps({"code": _PLATFORM[code], "message": answer["errmsg"]}).encode())
     data = b"<html>busy</html>" if code == _NOT_JSON else json.dumps(answer).encode()
     gateway = code if code in _GATEWAY else 0
     # CommOpenApiResp: respData = 1, contentType = 2, errorCode = 3, httpCode = 4. A gateway's error has no data.
     message = {3: gateway} if gateway else {1: data, 2: _TYPE, 4: 200}
-    return Reply(200, "application/octet-stream", protobuf.encode(message))  # type: ignore[arg-type]
+    return Encoded("application/octet-stream", protobuf.encode(message))  # type: ignore[arg-type]

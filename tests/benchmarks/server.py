@@ -86,7 +86,7 @@ def vips(call: Call, _trace: Trace) -> dict[str, Any]:
 def other(engine: str, options: Options) -> Front:
     """The same worker with another engine in it."""
     front = run.worker(options)
-    front._server.crops._engine = globals()[engine]
+    front._state.crops._engine = globals()[engine]
     return front
 
 

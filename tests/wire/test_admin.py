@@ -10,8 +10,8 @@ import pytest
 import requests
 
 from cloudfn.server import faults
-from cloudfn.server.app import Quota
 from cloudfn.server.faults import Fault, Faults
+from cloudfn.server.quota import Quota
 from cloudfn.testing import Server
 
 
@@ -158,11 +158,11 @@ def test_pages_of_others_and_proxies_are_refused(headers: dict[str, str]) -> Non
 
 @pytest.mark.parametrize("peer", ["10.0.0.8", "8.8.8.8", "::ffff:10.0.0.8", "2001:db8::1", ""])
 def test_other_machines_are_refused(peer: str) -> None:
-    from cloudfn.server.app import Server as Core
     from cloudfn.server.app import create_app
     from cloudfn.server.options import Options
+    from cloudfn.server.state import State
 
-    client = create_app(Core(Options())).test_client()
+    client = create_app(State(Options())).test_client()
     assert client.get("/_cloudfn/state", environ_base={"REMOTE_ADDR": peer}).status_code == 403
     assert client.get("/_cloudfn/state", environ_base={"REMOTE_ADDR": "::1"}).status_code == 200
 

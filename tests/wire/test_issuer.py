@@ -1,4 +1,4 @@
-"""Tokens with the lives that WeChat documents."""
+"""Issuer with the lives that WeChat documents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from cloudfn.server.issuer import Tokens
+from cloudfn.server.issuer import Issuer
 from cloudfn.testing import APPID, SECRET, Fault, Server
 
 
@@ -24,11 +24,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def tokens(clock: Clock) -> Tokens:
-    return Tokens(clock)
+def tokens(clock: Clock) -> Issuer:
+    return Issuer(clock)
 
 
-def test_each_token_of_the_older_api_is_new_and_the_one_before_lives_five_minutes(tokens: Tokens, clock: Clock) -> None:
+def test_each_token_of_the_older_api_is_new_and_the_one_before_lives_five_minutes(tokens: Issuer, clock: Clock) -> None:
     (first, life), (second, _) = tokens.issue("a"), tokens.issue("a")
     assert (life, first != second) == (7200, True)
     clock.now += 299
@@ -39,7 +39,7 @@ def test_each_token_of_the_older_api_is_new_and_the_one_before_lives_five_minute
     assert tokens.problem(second) == 42001
 
 
-def test_a_stable_token_is_the_same_until_five_minutes_before_its_end(tokens: Tokens, clock: Clock) -> None:
+def test_a_stable_token_is_the_same_until_five_minutes_before_its_end(tokens: Issuer, clock: Clock) -> None:
     first, life = tokens.stable("a")
     assert life == 7200
     clock.now += 6855
@@ -54,7 +54,7 @@ def test_a_stable_token_is_the_same_until_five_minutes_before_its_end(tokens: To
     assert (tokens.problem(first), tokens.problem(second)) == (42001, 0)
 
 
-def test_a_forced_refresh_ends_the_old_token_at_once(tokens: Tokens, clock: Clock) -> None:
+def test_a_forced_refresh_ends_the_old_token_at_once(tokens: Issuer, clock: Clock) -> None:
     first, _ = tokens.stable("a")
     second, _ = tokens.stable("a", force=True)
     assert (tokens.problem(first), tokens.problem(second)) == (40001, 0)
@@ -64,7 +64,7 @@ def test_a_forced_refresh_ends_the_old_token_at_once(tokens: Tokens, clock: Cloc
     assert tokens.stable("a", force=True)[0] != second
 
 
-def test_twenty_forced_refreshes_a_day(tokens: Tokens, clock: Clock) -> None:
+def test_twenty_forced_refreshes_a_day(tokens: Issuer, clock: Clock) -> None:
     def forced() -> str:
         clock.now += 60
         return tokens.stable("a", force=True)[0]
@@ -75,7 +75,7 @@ def test_twenty_forced_refreshes_a_day(tokens: Tokens, clock: Clock) -> None:
     assert forced() != last
 
 
-def test_the_two_apis_and_two_accounts_know_nothing_of_each_other(tokens: Tokens) -> None:
+def test_the_two_apis_and_two_accounts_know_nothing_of_each_other(tokens: Issuer) -> None:
     stable, older, other = tokens.stable("a")[0], tokens.issue("a")[0], tokens.stable("b")[0]
     tokens.issue("a")
     tokens.stable("b", force=True)
@@ -84,7 +84,7 @@ def test_the_two_apis_and_two_accounts_know_nothing_of_each_other(tokens: Tokens
     assert [tokens.problem(token) for token in (stable, older)] == [40001, 0]
 
 
-def test_what_is_remembered_has_a_limit(tokens: Tokens) -> None:
+def test_what_is_remembered_has_a_limit(tokens: Issuer) -> None:
     first = tokens.issue("a")[0]
     for _ in range(10_000):
         last = tokens.issue("a")[0]

@@ -243,7 +243,7 @@ def test_no_secret_in_log_requests_and_reprs(
         post(strict, query=asked, path="/cgi-bin/stable_token", json={"appid": APPID, "secret": SECRET})
         # Not the log of the client that asks here: urllib3 logs whole addresses.
         said = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("cloudfn"))
-        said += "".join(capfd.readouterr()) + repr(strict.requests) + repr(strict) + repr(strict._core.options)
+        said += "".join(capfd.readouterr()) + repr(strict.requests) + repr(strict) + repr(strict._state.options)
         said += requests.get(f"{strict.url}/_cloudfn/requests", timeout=10).text
         said += requests.get(f"{strict.url}/_cloudfn/state", timeout=10).text
     assert "img.aiCrop" in said

@@ -1,0 +1,151 @@
+"""Who answers which address: two tables, in which a new address is a row.
+
+ENDPOINTS are WeChat's addresses and those like them: an answer is WeChat's JSON, or a Refusal, and each request waits
+its turn, is counted and stands in the journal. VIEWS are this server's own, which answer as they like.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from flask import Request, Response
+
+from cloudfn import permissions
+from cloudfn.call.apis import APIS
+from cloudfn.call.naming import near
+from cloudfn.errors import CloudError
+from cloudfn.server import admin, form, intake, sdk
+from cloudfn.server.answers import Refusal
+from cloudfn.server.journal import Exchange, shown
+from cloudfn.server.metrics import CONTENT_TYPE
+from cloudfn.server.state import State
+
+
+def _crop(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
+    if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+        raise Refusal(412, "the body came chunked, which WeChat refuses: send it with a Content-Length")
+    _check_post(request)
+    state.disturb("img.aiCrop")
+    form.check_query(request.args, exchange.tell)
+    state.check_token(request.args)
+    body = intake.body(request, state.options)
+    wanted = form.read(request.args, request.headers.get("Content-Type", ""), body, exchange.tell)
+    state.check_quota()
+    return state.crops.find(wanted, exchange)
+
+
+def _cloud_call(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
+    exchange.through = "sdk"
+    call = sdk.read(request.headers.get("Content-Type", ""), intake.body(request, state.options))
+    if call.api not in APIS:
+        match = near(call.api, APIS)
+        cure = f"did you mean {match}?" if match else f"the APIs are {', '.join(APIS)}"
+        raise Refusal(-604100, f'there is no API "{shown(call.api)}"; {cure}')
+    exchange.endpoint = call.api
+    if state.options.config:
+        try:
+            permissions.check(call.api, state.options.config)
+        except CloudError as error:
+            raise Refusal(error.errCode, error.hint) from None
+    state.disturb(call.api)
+    wanted = sdk.crop_request(call, exchange.tell)
+    state.check_quota()
+    return state.crops.find(wanted, exchange)
+
+
+def _token(state: State, request: Request, _exchange: Exchange) -> dict[str, Any]:
+    state.disturb("token")
+    appid = _check_credentials(state, request.args)
+    token, life = state.tokens.issue(appid)
+    return {"access_token": token, "expires_in": life}
+
+
+def _stable_token(state: State, request: Request, _exchange: Exchange) -> dict[str, Any]:
+    _check_post(request)
+    state.disturb("stable_token")
+    try:
+        fields = json.loads(intake.body(request, state.options))
+        if not isinstance(fields, dict):
+            raise ValueError("no object")
+    except (ValueError, RecursionError):
+        raise Refusal(47001, "the body is no JSON object: send grant_type, appid and secret as JSON") from None
+    appid = _check_credentials(state, fields)
+    token, life = state.tokens.stable(appid, force=fields.get("force_refresh") is True)
+    return {"access_token": token, "expires_in": life}
+
+
+def _check_post(request: Request) -> None:
+    if request.method != "POST":
+        raise Refusal(43002, f"the method is {shown(request.method)}: send POST")
+
+
+def _check_credentials(state: State, fields: Mapping[str, Any]) -> str:
+    """Return the appid; raises Refusal in WeChat's order: the appid, then the secret, then the grant type."""
+    appid, secret = fields.get("appid"), fields.get("secret")
+    known = state.options.settings
+    if not isinstance(appid, str) or not appid:
+        raise Refusal(41002, "appid is missing: send it with grant_type and secret")
+    if not isinstance(secret, str) or not secret:
+        raise Refusal(41004, "secret is missing: send it with grant_type and appid")
+    if state.options.strict and appid != known.appid:
+        raise Refusal(40013, "this is not the appid that the server was given: set WX_APPID alike for both")
+    if fields.get("grant_type") != "client_credential":
+        raise Refusal(40002, "grant_type is wrong: send client_credential")
+    if state.options.strict and not hmac.compare_digest(secret.encode(), known.appsecret.encode()):
+        raise Refusal(40125, "this is not the secret that the server was given: set WX_APPSECRET alike for both")
+    return appid
+
+
+def as_json(answer: Mapping[str, Any]) -> Response:
+    """Make WeChat's own response of an answer."""
+    return Response(json.dumps(answer), content_type="application/json; charset=utf-8")
+
+
+def _as_protobuf(answer: Mapping[str, Any]) -> Response:
+    encoded = sdk.encode(answer)
+    return Response(encoded.body, content_type=encoded.content_type)
+
+
+class Endpoint(NamedTuple):
+    """One address: the name that faults, log and metrics have for it, who answers, and how the answer is written.
+
+    `answer` takes the worker's state, the request and its record, and returns WeChat's JSON or raises Refusal.
+    """
+
+    name: str
+    answer: Callable[[State, Request, Exchange], Mapping[str, Any]]
+    encode: Callable[[Mapping[str, Any]], Response] = as_json
+
+
+ENDPOINTS: Mapping[str, Endpoint] = {
+    APIS["img.aiCrop"].path: Endpoint("img.aiCrop", _crop),
+    "/cgi-bin/token": Endpoint("token", _token),
+    "/cgi-bin/stable_token": Endpoint("stable_token", _stable_token),
+    sdk.PATH: Endpoint("sdk", _cloud_call, _as_protobuf),
+}
+
+
+def _healthz(_state: State, _request: Request) -> Response:
+    return as_json({"status": "ok"})
+
+
+def _readyz(state: State, _request: Request) -> Response:
+    ready = state.ready()
+    response = as_json({"status": "ready" if ready else "busy"})
+    response.status_code = 200 if ready else 503
+    return response
+
+
+def _metrics(state: State, _request: Request) -> Response:
+    return Response(state.metrics.text(), content_type=CONTENT_TYPE)
+
+
+VIEWS: Mapping[str, Callable[[State, Request], Response]] = {
+    "/healthz": _healthz,
+    "/readyz": _readyz,
+    "/metrics": _metrics,
+    f"{admin.PREFIX}<path:_>": admin.view,
+}
