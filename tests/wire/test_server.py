@@ -88,11 +88,11 @@ def test_the_documented_curl_example_with_a_url(server: RecordingServer) -> None
 
 @needs_curl
 def test_the_output_in_the_readme_is_the_output(wechat: Server) -> None:
-    readme = (TESTS.parent / "README.md").read_text(encoding="utf-8")
+    readme = (TESTS.parent / "docs" / "en" / "server.md").read_text(encoding="utf-8")
     shown = re.search(r"^\$ curl .*raccoon-966x728\.jpg -F ratios=1,2\.35\n(\{.*\})$", readme, re.MULTILINE)
     assert shown
     answer = curl(f"{wechat.url}/cv/img/aicrop?access_token=ACCESS_TOKEN", "-F", f"img=@{PHOTO}", "-F", "ratios=1,2.35")
-    assert json.dumps(answer) == shown[1], "README.md, The server: the output of the curl example"
+    assert json.dumps(answer) == shown[1], "docs/en/server.md: the output of the curl example"
 
 
 # What WeChat is known to answer, and what is ours: the code, and a word of the log's line.

@@ -1,0 +1,130 @@
+"""The documentation: its pages, the tables in them that are made from the code, and the blocks of code in it.
+
+`python -m tests.support.docs` writes the tables anew. A table stands between `<!-- name -->` and `<!-- /name -->`.
+
+A block of code says in a comment in front of it what it is, so that a test can hold it to that:
+
+    <!-- file: index.py -->     the content of a file in the page's folder
+    <!-- run -->                commands for bash, or a Python program, run in that folder; exit code 0
+    <!-- run: 3 -->             the same, with this exit code
+    <!-- output -->             what the block that ran before wrote to stdout
+    <!-- shown: reason -->      not run, and why
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from cloudfn.codes import CODES
+from cloudfn.platforms import HOSTS
+from cloudfn.settings import table
+
+ROOT = Path(__file__).parents[2]
+_CHINESE = Path(__file__).with_name("chinese.json")
+_FENCE = re.compile(
+    r"(?m)^(?:<!-- (?P<role>file|run|output|shown)(?:: (?P<about>.*?))? -->\n)?"
+    r"```(?P<language>\w*)\n(?P<code>(?:.*\n)*?)```$"
+)
+
+
+def pages() -> list[Path]:
+    """Every page, in English and in Chinese."""
+    return sorted([*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def is_chinese(page: Path) -> bool:
+    """Whether a page is one of those in Chinese."""
+    return "zh" in page.relative_to(ROOT).parts or page.name == "README.zh-CN.md"
+
+
+class Block(NamedTuple):
+    """A block of code: its role (see above), what the comment says besides, its language and its content."""
+
+    role: str
+    about: str
+    language: str
+    code: str
+
+
+def blocks(text: str) -> Iterator[Block]:
+    """The blocks of code of a page, in order; `role` is "" where no comment tells it."""
+    for match in _FENCE.finditer(text):
+        yield Block(match["role"] or "", match["about"] or "", match["language"], match["code"])
+
+
+def _chinese() -> dict[str, dict[str, str]]:
+    """Translations of the texts in the code's tables: table -> English -> Chinese."""
+    translations: dict[str, dict[str, str]] = json.loads(_CHINESE.read_bytes())
+    return translations
+
+
+def _codes(chinese: bool) -> str:
+    said = _chinese()["codes"] if chinese else {}
+    rows = [
+        f"| {row.code} | {row.name} | {row.text} | {said.get(row.meaning, row.meaning)} | "
+        f"{said.get(row.cure, row.cure)} | {('可' if chinese else 'yes') if row.retryable else ''} |"
+        for row in CODES.values()
+    ]
+    head = (
+        "| 错误码 | 名称 | SDK 原文 | 含义 | 处理办法 | 可重试 |"
+        if chinese
+        else ("| code | name | the SDK's text | meaning | cure | repeat? |")
+    )
+    return "\n".join([head, "|---|---|---|---|---|---|", *rows])
+
+
+def _settings(chinese: bool) -> str:
+    said = _chinese()["settings"] if chinese else {}
+    rows = []
+    for setting in table():
+        default = setting.default if setting.default not in ("", ()) else ""
+        shown = f"{default:g}" if isinstance(default, float) else str(default)
+        meaning = setting.metadata["meaning"]
+        rows.append(f"| `{setting.metadata['name']}` | `{setting.name}` | {said.get(meaning, meaning)} | {shown} |")
+    head = "| 环境变量 | 关键字参数 | 含义 | 默认值 |" if chinese else "| variable | keyword | meaning | default |"
+    return "\n".join([head, "|---|---|---|---|", *rows])
+
+
+def _size(size: int | None) -> str:
+    """A limit in the largest binary unit that divides it."""
+    if size is None:
+        return "?"
+    for unit, name in ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB")):
+        if size % unit == 0:
+            return f"{size // unit} {name}"
+    return f"{size:,} B"
+
+
+def _platforms(chinese: bool) -> str:
+    rows = [
+        f"| {host.title} | `{host.name}` | `{Path(host.entry).stem}.{host.handler}` | {host.python} | "
+        f"{_size(host.request_bytes)} / {_size(host.response_bytes)} | {host.seconds:g} s / {host.max_seconds:g} s | "
+        f"{_size(host.zip_bytes)} / {_size(host.unzipped_bytes)} |"
+        for host in HOSTS.values()
+    ]
+    head = "| platform | `--platform` | handler | Python | event / answer | time: default / most | zipped / unzipped |"
+    if chinese:
+        head = "| 平台 | `--platform` | 执行入口 | Python | 事件 / 返回 | 超时：默认 / 最长 | 压缩 / 解压 |"
+    return "\n".join([head, "|---|---|---|---|---|---|---|", *rows])
+
+
+TABLES = {"codes": _codes, "settings": _settings, "platforms": _platforms}
+
+
+def render(text: str, *, chinese: bool = False) -> str:
+    """`text` with every table between its two markers made anew."""
+    for name, made in TABLES.items():
+        before, start, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"<!-- /{name} -->")
+        if start and end:
+            text = f"{before}{start}{made(chinese)}\n{end}{after}"
+    return text
+
+
+if __name__ == "__main__":
+    for page in pages():
+        page.write_text(render(page.read_text(encoding="utf-8"), chinese=is_chinese(page)), encoding="utf-8")
