@@ -26,6 +26,8 @@ def cut(
     result: Mapping[str, Any],
     *,
     size: tuple[int | None, int | None] | None = None,
+    format: str | None = None,  # noqa: A002 - the word that Pillow and users have for it
+    quality: int | None = None,
     max_megapixels: float = 24,
     max_jpeg_megapixels: float = 100,
 ) -> list[bytes]:
@@ -37,7 +39,8 @@ def cut(
 
     The Exif orientation is applied, format and colour profile are kept, all other metadata (where the picture was
     taken above all) is dropped. Pixels are exact where the format is lossless. `size` is the (width, height) that each
-    is scaled to; where one of them is None, it follows from the other.
+    is scaled to; where one of them is None, it follows from the other. `format` ("jpeg", "png", "webp") is another
+    format than the original's, `quality` 1 to 100 that of a lossy one.
 
     Raises ValueError where the result has no boxes, is that of a picture of another size, or has a box outside it;
     TypeError for what is no picture; CloudError 101002 for a picture that cannot be read, -601002 where the engine's
@@ -52,6 +55,8 @@ def cut(
         [half_open(box) for box in boxes],
         of=_size(result),
         size=size,
+        format=format,
+        quality=quality,
         max_megapixels=max_megapixels,
         max_jpeg_megapixels=max_jpeg_megapixels,
     )

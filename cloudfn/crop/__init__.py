@@ -60,6 +60,8 @@ def cut(
     *,
     of: Size | None = None,
     size: tuple[int | None, int | None] | None = None,
+    format: str | None = None,  # noqa: A002 - the word that Pillow and users have for it
+    quality: int | None = None,
     max_megapixels: float = 24,
     max_jpeg_megapixels: float = 100,
 ) -> list[bytes]:
@@ -68,16 +70,17 @@ def cut(
     Format and colour profile are kept, the Exif orientation is applied, all other metadata (Exif, GPS, XMP, comments)
     is left out. Pixels are exact where the format is lossless; a lossy one is encoded with the original's tables
     (JPEG) or at quality 90. An animation gives its first frame. `size` is the (width, height) that each is scaled to;
-    where one of them is None, it follows from the other. `of` is the size of the picture that the
-    boxes were found in. The picture is decoded whole: 4 bytes a pixel.
+    where one of them is None, it follows from the other. `format` is "jpeg", "png" or "webp" for another format than
+    the original's (transparent parts of a JPEG become white), `quality` 1 to 100 that of a lossy one. `of` is the size
+    of the picture that the boxes were found in. The picture is decoded whole: 4 bytes a pixel.
 
     Raises CloudError as `find` does, and ValueError for a box that is empty or not inside the picture, for a picture
-    that is not `of` the size that the boxes are for, or a size that is not above 0.
+    that is not `of` the size that the boxes are for, or a size, format or quality that there is not.
     """
     limits = _limits(max_megapixels, max_jpeg_megapixels)
     from cloudfn.crop import extract
 
-    return extract.extract(picture, boxes, of, size, limits)
+    return extract.extract(picture, boxes, of, size, format, quality, limits)
 
 
 def check_installed() -> None:

@@ -13,6 +13,10 @@ from cloudfn.crop.values import Box, Size
 
 # All that a cut picture keeps of what its file said besides pixels and colour profile.
 _KEPT = ("transparency", "gamma")
+_QUALITY = 90
+# Format -> the modes that it stores as they are, of those that pictures in other formats have.
+_MODES = {"jpeg": ("L", "RGB"), "png": ("L", "RGB", "RGBA", "LA", "1", "I;16"), "webp": ("RGB", "RGBA")}
+_LOSSY = ("jpeg", "webp", "avif", "heif")
 
 
 def extract(
@@ -20,9 +24,15 @@ def extract(
     boxes: Sequence[Box],
     of: Size | None,
     size: tuple[int | None, int | None] | None,
+    kind: str | None,
+    quality: int | None,
     limits: Limits,
 ) -> list[bytes]:
-    """See `cloudfn.crop.cut`."""
+    """See `cloudfn.crop.cut`; `kind` is its `format`."""
+    if kind is not None and kind not in _MODES:
+        raise ValueError(f"a format is one of {', '.join(_MODES)}, not {kind!r}")
+    if quality is not None and not 1 <= quality <= 100:
+        raise ValueError(f"a quality is a whole number from 1 to 100, not {quality}")
     if size is not None and (size == (None, None) or not all(side is None or 1 <= side <= 65535 for side in size)):
         raise ValueError(f"a size is (width, height) of 1 to 65535 pixels, one of them None to follow, not {size}")
     image, options = open_upright(data, limits)
@@ -34,7 +44,35 @@ def extract(
         left, top, right, bottom = box
         if not (0 <= left < right <= image.width and 0 <= top < bottom <= image.height):
             raise ValueError(f"{box} is not inside the picture of {image.width}x{image.height} pixels")
+    kind = (kind or options["format"]).lower()
+    if kind != options["format"].lower():
+        options = {"format": kind.upper(), "quality": _QUALITY, "icc_profile": options.get("icc_profile")}
+        image = _in_mode_of(image, kind, options)
+    if quality is not None and kind in _LOSSY:
+        # The original's tables stand for its own quality.
+        options = {name: value for name, value in options.items() if name not in ("qtables", "lossless")}
+        options["quality"] = quality
     return [_encoded(_scaled(image.crop(box), size), options) for box in boxes]
+
+
+def _in_mode_of(image: Image.Image, kind: str, options: dict[str, Any]) -> Image.Image:
+    """The image in a mode that the format stores, over white where it has no transparency."""
+    if image.mode in _MODES[kind] and "transparency" not in image.info:
+        return image
+    clear = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La")
+    if image.mode == "CMYK":
+        options["icc_profile"] = None  # it describes inks
+    if image.mode.startswith("I;16"):
+        image = image.convert("I").point(lambda value: value * (255 / 65535))
+        return image.convert("L")
+    if not clear:
+        return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    image = image.convert("RGBA")
+    if "RGBA" in _MODES[kind]:
+        return image
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image.getchannel("A"))
+    return white
 
 
 def _scaled(piece: Image.Image, size: tuple[int | None, int | None] | None) -> Image.Image:

@@ -1,6 +1,8 @@
 """`cut`: boxes to pictures."""
 
 import io
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -119,3 +121,33 @@ def test_what_is_no_picture_is_refused() -> None:
     with pytest.raises(CloudError) as caught:
         cut(b"nothing", [BOX])
     assert caught.value.errCode == 101002
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_another_format(kind: str, mode: str) -> None:
+    stored = "TIFF" if mode in ("CMYK", "I;16") else "PNG"
+    (piece,) = cut(encoded(Image.new(mode, (30, 20)), stored), [Box(5, 5, 25, 15)], format=kind)
+    with Image.open(io.BytesIO(piece)) as image:
+        image.load()
+        assert (image.format, image.size) == (kind.upper(), (20, 10))
+
+
+def test_what_is_clear_becomes_white_where_a_format_has_no_transparency() -> None:
+    (piece,) = cut(encoded(Image.new("RGBA", (30, 20), (9, 9, 9, 0)), "PNG"), [Box(5, 5, 25, 15)], format="jpeg")
+    with Image.open(io.BytesIO(piece)) as image:
+        assert image.getpixel((3, 3)) == (255, 255, 255)
+
+
+def test_a_quality_of_ones_own(photo: Callable[[str], Path]) -> None:
+    data = photo("chelsea.jpg").read_bytes()
+    low, own, high = (len(cut(data, [Box(0, 0, 300, 300)], quality=q)[0]) for q in (20, None, 98))
+    assert low < own < high
+    for wrong in ({"quality": 0}, {"quality": 101}, {"format": "tiff"}):
+        with pytest.raises(ValueError, match=r"a (quality|format) is"):
+            cut(data, [Box(0, 0, 300, 300)], **wrong)
+
+
+def test_deep_pixels_are_scaled_for_a_shallow_format() -> None:
+    (piece,) = cut(encoded(Image.new("I;16", (30, 20), 32768), "PNG"), [Box(5, 5, 25, 15)], format="jpeg")
+    assert abs(opened(piece).getpixel((3, 3)) - 127) <= 1  # type: ignore[operator]
