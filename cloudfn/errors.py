@@ -54,7 +54,8 @@ class CloudError(Exception):
     ) -> None:
         row = CODES.get(errCode)
         self.errCode = errCode
-        self.errMsg = errMsg
+        # Texts quote what came, and half a surrogate pair in it could not be sent to anybody.
+        self.errMsg = errMsg.encode("utf-8", "backslashreplace").decode()
         self.api = api
         self.hint = hint if hint is not None else row.cure if row else ""
         self.retryable = retryable if retryable is not None else bool(row and row.retryable)

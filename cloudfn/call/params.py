@@ -136,7 +136,10 @@ def _shorthand(api: Api, name: str, value: object) -> object:
 
 def _validate(api: Api, fields: dict[str, Any]) -> None:
     """Raise for the first breach of the API's schema; unknown names first, they are the usual cause of the others."""
-    errors = sorted(_validator(api).iter_errors(fields), key=lambda e: e.validator != "additionalProperties")
+    try:
+        errors = sorted(_validator(api).iter_errors(fields), key=lambda e: e.validator != "additionalProperties")
+    except RecursionError:
+        raise _refusal(api, "the parameters", "values nested too deep", api.schema()["description"]) from None
     if not errors:
         return
     error = errors[0]
