@@ -56,7 +56,7 @@ def _answer(state: State, endpoint: Endpoint) -> Response:
         _log.exception("%s failed (rid %s)", endpoint.name, exchange.rid)
         answer = failed(-1, exchange.rid)
     exchange.code = answer.get("errcode", 0)
-    response = Response(status=exchange.code) if is_status(exchange.code) else endpoint.encode(answer)
+    response = Response(status=exchange.code) if is_status(exchange.code) else endpoint.encode(answer, exchange)
     exchange.status = response.status_code
     exchange.milliseconds = round((time.perf_counter() - start) * 1000, 1)
     state.metrics.count(exchange)

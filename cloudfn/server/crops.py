@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
+from cloudfn import crop
 from cloudfn.backends.local import Local, fetched
 from cloudfn.call import params
 from cloudfn.call.apis import APIS
-from cloudfn.call.values import Call, Media, Trace
+from cloudfn.call.values import Backend, Call, Media, Trace
 from cloudfn.errors import CloudError
 from cloudfn.server.answers import Refusal
 from cloudfn.server.form import CropRequest
@@ -39,7 +41,7 @@ class Crops:
         """Load the engine; raises CloudError -601002 where its packages are not installed."""
         self._engine(params.read(_API, {"img": _SMALLEST, "ratios": "1"}), Trace())
 
-    def find(self, wanted: CropRequest, exchange: Exchange) -> dict[str, Any]:
+    def find(self, wanted: CropRequest, exchange: Exchange, engine: Backend | None = None) -> dict[str, Any]:
         """WeChat's JSON for a crop; raises Refusal 47001, 101000, 101002, 44001."""
         if wanted.img is not None:
             exchange.picture = len(wanted.img)
@@ -50,12 +52,32 @@ class Crops:
             call = self._fetch(call, exchange)
         with self._slots:
             try:
-                answer = self._engine(call, Trace())
+                answer = (engine or self._engine)(call, Trace())
             except CloudError as error:
                 self._metrics.not_decoded()
                 raise Refusal(error.errCode, error.hint) from None
         self._metrics.decoded(answer["img_size"]["w"], answer["img_size"]["h"])
         return answer
+
+    def fetch(self, wanted: CropRequest, exchange: Exchange) -> bytes:
+        """The bytes of the picture behind a URL; raises Refusal 101000."""
+        picture: bytes = self._fetch(self._read(wanted, exchange), exchange).params["img"].value
+        return picture
+
+    def cut(self, picture: bytes, boxes: Sequence[crop.Box], size: tuple[int | None, int | None] | None) -> list[bytes]:
+        """See `cloudfn.crop.cut`; raises Refusal 101002, ValueError for a wrong box or size."""
+        limits = self._options.settings
+        with self._slots:
+            try:
+                return crop.cut(
+                    picture,
+                    boxes,
+                    size=size,
+                    max_megapixels=limits.max_megapixels,
+                    max_jpeg_megapixels=limits.max_jpeg_megapixels,
+                )
+            except CloudError as error:
+                raise Refusal(error.errCode, error.hint) from None
 
     def _read(self, wanted: CropRequest, exchange: Exchange) -> Call:
         given = {"ratios": wanted.ratios} if wanted.img is None else {"ratios": wanted.ratios, "img": wanted.img}

@@ -17,7 +17,7 @@ from cloudfn import permissions
 from cloudfn.call.apis import APIS
 from cloudfn.call.naming import near
 from cloudfn.errors import CloudError
-from cloudfn.server import admin, form, intake, sdk
+from cloudfn.server import admin, form, intake, page, sdk
 from cloudfn.server.answers import Refusal
 from cloudfn.server.journal import Exchange, shown
 from cloudfn.server.metrics import CONTENT_TYPE
@@ -99,12 +99,12 @@ def _check_credentials(state: State, fields: Mapping[str, Any]) -> str:
     return appid
 
 
-def as_json(answer: Mapping[str, Any]) -> Response:
+def as_json(answer: Mapping[str, Any], _exchange: Exchange | None = None) -> Response:
     """Make WeChat's own response of an answer."""
     return Response(json.dumps(answer), content_type="application/json; charset=utf-8")
 
 
-def _as_protobuf(answer: Mapping[str, Any]) -> Response:
+def _as_protobuf(answer: Mapping[str, Any], _exchange: Exchange) -> Response:
     encoded = sdk.encode(answer)
     return Response(encoded.body, content_type=encoded.content_type)
 
@@ -112,12 +112,13 @@ def _as_protobuf(answer: Mapping[str, Any]) -> Response:
 class Endpoint(NamedTuple):
     """One address: the name that faults, log and metrics have for it, who answers, and how the answer is written.
 
-    `answer` takes the worker's state, the request and its record, and returns WeChat's JSON or raises Refusal.
+    `answer` takes the worker's state, the request and its record, and returns WeChat's JSON or raises Refusal; `encode`
+    takes that JSON and the record.
     """
 
     name: str
     answer: Callable[[State, Request, Exchange], Mapping[str, Any]]
-    encode: Callable[[Mapping[str, Any]], Response] = as_json
+    encode: Callable[[Mapping[str, Any], Exchange], Response] = as_json
 
 
 ENDPOINTS: Mapping[str, Endpoint] = {
@@ -125,6 +126,9 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     "/cgi-bin/token": Endpoint("token", _token),
     "/cgi-bin/stable_token": Endpoint("stable_token", _stable_token),
     sdk.PATH: Endpoint("sdk", _cloud_call, _as_protobuf),
+    "/page/crop": Endpoint("img.aiCrop", page.find, page.encode),
+    "/page/cut": Endpoint("page.cut", page.cut, page.encode),
+    "/page/fetch": Endpoint("page.fetch", page.fetch, page.encode),
 }
 
 
@@ -144,6 +148,8 @@ def _metrics(state: State, _request: Request) -> Response:
 
 
 VIEWS: Mapping[str, Callable[[State, Request], Response]] = {
+    "/": page.index,
+    "/page/<path:_>": page.file,
     "/healthz": _healthz,
     "/readyz": _readyz,
     "/metrics": _metrics,

@@ -1,0 +1,332 @@
+// The page: pictures in, crops on the screen.
+import { LANGUAGES, without } from "./code.js";
+import { $, h, say } from "./dom.js";
+import { language, speak, t, translate } from "./i18n.js";
+import { PRESETS, read, toggled } from "./ratios.js";
+import * as requests from "./requests.js";
+import { downloadAll, markCard, showCards, stem } from "./results.js";
+import { Failed, failed, fetchPicture, find, gone, MAX_BYTES } from "./server.js";
+import { frame, pen } from "./stage.js";
+
+const SAMPLES = ["astronaut", "chelsea", "coffee", "raccoon", "rocket"];
+const FRAMES = ["1:1", "16:9", "3:4", "9:16", "3:1"];
+const PATIENCE = 250; // ms after the last key before a crop is asked for
+const AT_A_TIME = 2;
+
+const shows = { heat: false, others: false, focal: false };
+let pictures = [];
+let current; // one of them
+let error; // of the whole page; a picture has its own
+let wanted = read("1, 16:9");
+let code = "curl";
+let spelling = "wechat";
+let typing;
+
+// --- Pictures ---
+
+/** Take [{name, blob, url}, ...] in the place of those before. */
+async function open(sources) {
+  pictures.forEach((picture) => URL.revokeObjectURL(picture.address));
+  pictures = sources.map(({ name, blob, url = "" }) => {
+    const image = new Image();
+    const address = image.src = URL.createObjectURL(blob);
+    return { name, blob, url, address, image, shown: image.decode().then(() => true, () => false), focus: [], labels: [], selected: 0 };
+  });
+  current = pictures[0];
+  error = undefined;
+  await findAll();
+}
+
+async function findAll() {
+  const waiting = [...pictures];
+  const work = async () => { while (waiting.length) await crop(waiting.shift()); };
+  await Promise.all(Array.from({ length: AT_A_TIME }, work));
+}
+
+async function crop(picture) {
+  picture.asked?.abort();
+  const asked = picture.asked = new AbortController();
+  const { labels, wire } = wanted;
+  const start = performance.now();
+  try {
+    const answer = await find(picture.blob, wire, picture.focus, asked.signal);
+    Object.assign(picture, { answer, labels: labels.length ? labels : [t("auto")], wire, error: undefined });
+    picture.milliseconds = Math.round(performance.now() - start);
+    picture.selected = Math.min(picture.selected, answer.wechat.results.length - 1);
+    await picture.shown;
+  } catch (problem) {
+    if (problem.name === "AbortError") return;
+    Object.assign(picture, { answer: undefined, error: problem });
+  }
+  if (asked.signal.aborted || !pictures.includes(picture)) return;
+  if (picture === current) show();
+  else showSheet();
+}
+
+function openFiles(list) {
+  const files = [...list];
+  if (files.length) open(files.map((blob) => ({ name: blob.name || "picture", blob })));
+}
+
+async function openUrl(url) {
+  try {
+    const blob = await fetchPicture(url);
+    await open([{ name: decodeURIComponent(new URL(url).pathname.split("/").pop()) || "picture", blob, url }]);
+  } catch (problem) {
+    fail(problem, url);
+  }
+}
+
+async function openSample(name) {
+  const response = await fetch(`page/samples/${name}.jpg`).catch(() => undefined);
+  if (response?.ok) await open([{ name: `${name}.jpg`, blob: await response.blob() }]);
+  else fail(gone());
+}
+
+/** Scale the current picture until the server takes it; what is on the screen is then the smaller picture. */
+async function shrink() {
+  let { blob } = current;
+  for (let scale = Math.sqrt(MAX_BYTES / blob.size); blob.size > MAX_BYTES; scale *= 0.8) {
+    const canvas = h("canvas", { width: Math.round(current.image.naturalWidth * scale), height: Math.round(current.image.naturalHeight * scale) });
+    canvas.getContext("2d").drawImage(current.image, 0, 0, canvas.width, canvas.height);
+    blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.9));
+  }
+  await open([{ name: `${stem(current.name)}-small.jpg`, blob }]);
+}
+
+// --- What is on the screen ---
+
+function show() {
+  showProblem();
+  showSheet();
+  showStage();
+  showStatus();
+  showFocuses();
+  for (const id of ["results", "focal"]) $(id).hidden = !current?.answer;
+  if (current?.answer) {
+    showCards(current, select, fail);
+    showFocal();
+  }
+  showCall();
+}
+
+/** Show what went wrong; `url` is that of the picture that could not be had, whose call is shown then. */
+function fail(problem, url) {
+  error = problem instanceof Failed ? problem : failed("", String(problem), "");
+  error.url = url;
+  showProblem();
+  showCall();
+}
+
+function showProblem() {
+  const problem = error ?? current?.error;
+  $("problem").hidden = !problem;
+  if (!problem) return $("problem").replaceChildren();
+  const { answer } = problem;
+  const number = answer.code ?? answer.wechat?.errcode;
+  const cause = answer.mistakes.join("; ");
+  const known = number && t(`cure ${number}`);
+  const cure = known && known !== `cure ${number}` ? known : answer.cure;
+  $("problem").replaceChildren(
+    h("h2", {}, [number, answer.name].filter(Boolean).join(" ") || t("No answer")),
+    h("p", {}, cause),
+    cause.includes(cure) ? "" : h("p", {}, h("b", {}, t("Cure")), ` ${cure}`),
+    answer.rid ? h("p", { class: "faint" }, `rid ${answer.rid}`) : "",
+    h("div", { class: "bar" },
+      problem.tooBig ? h("button", { class: "primary", onclick: () => shrink().catch(fail) }, t("Make it smaller here")) : "",
+      current && !error ? h("button", { onclick: () => crop(current) }, t("Try again")) : ""));
+}
+
+function showSheet() {
+  $("sheet").hidden = pictures.length < 2;
+  $("sheet").replaceChildren(...(pictures.length < 2 ? [] : pictures).map((picture) =>
+    h("button", { "aria-pressed": String(picture === current), onclick: () => { current = picture; error = undefined; show(); } },
+      frame(picture, {}), h("span", {}, picture.name),
+      picture.error ? h("b", { class: "problem" }, String(picture.error.answer.code ?? picture.error.answer.wechat?.errcode ?? "!")) : "")));
+}
+
+function showStage() {
+  $("tools").hidden = !current;
+  if (!current) return;
+  $("stage").className = shows.heat ? "grey" : "";
+  $("stage").replaceChildren(frame(current, shows, select));
+  $("legend").hidden = !(shows.heat && current.answer);
+}
+
+async function showStatus() {
+  if (!current) return;
+  const { answer, milliseconds } = current;
+  $("status").textContent = !answer ? "" : t("{w}×{h} pixels · boxes: {boxes} · faces: {faces} · {ms} ms", {
+    ...answer.wechat.img_size, boxes: answer.wechat.results.length, faces: answer.explain.faces.length, ms: milliseconds,
+  });
+  if (answer && !(await current.shown)) $("status").textContent += ` ${t("This browser cannot show this format.")}`;
+}
+
+function select(number) {
+  if (current.selected === number) return;
+  current.selected = number;
+  showStage();
+  markCard(number);
+}
+
+function showFocuses() {
+  $("focuses").hidden = !current?.answer;
+  if (!current) return;
+  const changed = () => crop(current);
+  $("focuses").replaceChildren(
+    ...current.focus.map((box, number) => h("div", { class: "bar" },
+      h("label", {}, h("span", {}, t("Focus {n}: left, top, right, bottom", { n: number + 1 })), " ",
+        h("input", { type: "text", value: box.join(","), size: "20", onchange: (event) => { current.focus[number] = event.target.value.split(",").map(Number); changed(); } })),
+      h("button", { class: "quiet", "aria-label": t("Remove focus {n}", { n: number + 1 }), onclick: () => { current.focus.splice(number, 1); changed(); $("add-focus").focus(); } }, "×"))),
+    h("div", { class: "bar" },
+      h("button", { id: "add-focus", class: "quiet", onclick: () => { current.focus.push(middle()); changed(); } }, t("Add a focus")),
+      h("span", { class: "faint" }, t("or drag on the picture: what must stay whole"))));
+}
+
+/** The middle third of the current picture. */
+function middle() {
+  const { w, h: height } = current.answer.wechat.img_size;
+  return [Math.floor(w / 3), Math.floor(height / 3), Math.floor((2 * w) / 3), Math.floor((2 * height) / 3)];
+}
+
+function showFocal() {
+  const { x, y } = current.answer.explain.focal_share;
+  const position = `${(100 * x).toFixed(1)}% ${(100 * y).toFixed(1)}%`;
+  $("css").textContent = `object-fit: cover; object-position: ${position};`;
+  $("frames").replaceChildren(...FRAMES.map((ratio) => {
+    const image = h("img", { src: current.address, alt: "" });
+    image.style.objectPosition = position;
+    image.style.aspectRatio = ratio.replace(":", " / ");
+    return h("figure", {}, image, h("figcaption", {}, ratio));
+  }));
+}
+
+function showCall() {
+  const refused = (error ?? current?.error)?.answer;
+  const answer = refused?.wechat ? refused : current?.answer;
+  $("call").hidden = !answer;
+  if (!answer) return;
+  const subject = error?.url || !current ? { name: "", url: error.url, focus: [] } : current;
+  const call = { file: subject.name, type: subject.blob?.type || "image/jpeg", url: subject.url, ratios: subject.wire ?? wanted.wire, focus: subject.focus };
+  const made = LANGUAGES[code](call);
+  $("code").textContent = made.code;
+  $("code-note").textContent = without(code, call.focus) || made.note;
+  $("json").textContent = shortened(answer[spelling]);
+  choices("codes", Object.keys(LANGUAGES), code, (name) => { code = name; });
+  choices("cases", ["wechat", "cloud"], spelling, (name) => { spelling = name; }, { wechat: t("over HTTPS"), cloud: t("from the cloud call") });
+}
+
+/** JSON with a box a line. */
+function shortened(value) {
+  const compact = (part) => JSON.stringify(part).replace(/([,:])(?=["\d{[-])/g, "$1 ");
+  const fields = Object.entries(value).map(([name, part]) =>
+    `  ${JSON.stringify(name)}: ${Array.isArray(part) ? `[\n${part.map((item) => `    ${compact(item)}`).join(",\n")}\n  ]` : compact(part)}`);
+  return `{\n${fields.join(",\n")}\n}`;
+}
+
+function choices(id, names, chosen, choose, labels = {}) {
+  if ($(id).children.length !== names.length) {
+    $(id).replaceChildren(...names.map((name) => h("button", { onclick: () => { choose(name); showCall(); } })));
+  }
+  names.forEach((name, number) => {
+    $(id).children[number].textContent = labels[name] ?? name;
+    $(id).children[number].setAttribute("aria-pressed", String(name === chosen));
+  });
+}
+
+// --- Ratios ---
+
+function showRatios() {
+  const { labels, problem } = read($("ratios").value);
+  $("ratios-problem").textContent = problem;
+  $("ratios").setAttribute("aria-invalid", String(Boolean(problem)));
+  for (const button of $("presets").children) {
+    button.setAttribute("aria-pressed", String(button.value ? labels.includes(button.value) : !labels.length));
+  }
+}
+
+function ratiosChanged(wait) {
+  showRatios();
+  clearTimeout(typing);
+  const next = read($("ratios").value);
+  if (next.problem) return;
+  wanted = next;
+  typing = setTimeout(findAll, wait);
+}
+
+// --- Begin ---
+
+function route() {
+  requests.remember();
+  const there = location.hash === "#requests";
+  $("crop").hidden = there;
+  $("requests").hidden = !there;
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.hash === (there ? "#requests" : "#crop")) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  requests.watch(there);
+}
+
+function tell() {
+  translate();
+  $("language").textContent = language === "zh" ? "English" : "中文";
+  $("language").lang = language === "zh" ? "en" : "zh-CN";
+  $("presets").lastChild.textContent = t("automatic");
+  showRatios();
+  show();
+  requests.show();
+}
+
+for (const id of ["files", "camera"]) {
+  $(id).addEventListener("change", () => { openFiles($(id).files); $(id).value = ""; });
+}
+$("by-url").addEventListener("submit", (event) => { event.preventDefault(); openUrl($("url").value); });
+$("samples").append(...SAMPLES.map((name) =>
+  h("button", { "aria-label": name, onclick: () => openSample(name) }, h("img", { src: `page/samples/${name}.jpg`, alt: "" }))));
+
+$("ratios").value = wanted.labels.join(", ");
+$("presets").append(
+  ...PRESETS.map((ratio) => h("button", { value: ratio, onclick: () => { $("ratios").value = toggled($("ratios").value, ratio); ratiosChanged(0); } }, ratio)),
+  h("button", { onclick: () => { $("ratios").value = ""; ratiosChanged(0); } }));
+$("ratios").addEventListener("input", () => ratiosChanged(PATIENCE));
+
+for (const name of Object.keys(shows)) {
+  const button = $(`show-${name}`);
+  button.addEventListener("click", () => { shows[name] = !shows[name]; button.setAttribute("aria-pressed", String(shows[name])); showStage(); });
+}
+$("draw").addEventListener("click", () => $("draw").setAttribute("aria-pressed", String($("stage").toggleAttribute("data-drawing"))));
+pen($("stage"), () => $("stage").hasAttribute("data-drawing"), (box) => { current.focus.push(box); crop(current); });
+
+$("width").addEventListener("change", () => showCards(current, select, fail));
+$("download-all").addEventListener("click", () => downloadAll(pictures).catch(fail));
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.addEventListener("click", async () => {
+    const text = $(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(text.textContent);
+      say(t("Copied"));
+      button.classList.add("done");
+      setTimeout(() => button.classList.remove("done"), 1500);
+    } catch { // no clipboard without https: the text is selected instead
+      getSelection().selectAllChildren(text);
+    }
+  });
+}
+
+addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dragging"); });
+addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("dragging"); });
+addEventListener("drop", (event) => { event.preventDefault(); document.body.classList.remove("dragging"); take(event.dataTransfer); });
+addEventListener("paste", (event) => { if (!event.target.closest?.("input") || event.clipboardData.files.length) take(event.clipboardData); });
+
+/** Files, or the address of a picture of another page. */
+function take(data) {
+  const url = (data.getData("text/uri-list") || data.getData("text/plain")).split("\n")[0].trim();
+  if (data.files.length) openFiles(data.files);
+  else if (/^https?:/.test(url)) openUrl($("url").value = url);
+}
+
+$("language").addEventListener("click", () => { speak(language === "zh" ? "en" : "zh"); tell(); });
+addEventListener("hashchange", route);
+tell();
+route();
