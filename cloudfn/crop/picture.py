@@ -150,7 +150,8 @@ def open_image(picture: Bytes, limits: Limits) -> tuple[ImageFile.ImageFile, int
             )
     limit = limits.jpeg_megapixels
     if not shrinks:
-        pixel, copies = _cost(image, data)
+        with _pillow("opened"):  # a damaged header may hold sampling factors of 0
+            pixel, copies = _cost(image, data)
         limit = min(limits.megapixels, (limits.megapixels * _MEMORY - copies * len(data) / 1e6) / pixel)
     width, height = image.size
     if width * height > limit * 1e6:

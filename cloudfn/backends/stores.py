@@ -1,0 +1,335 @@
+"""Where tokens and results are kept for a while, and locks with an owner and a lease: memory, files, or Redis.
+
+A store says that it cannot answer by `StoreError`, whatever it is made of; who uses it goes on without it. Keys are
+made of hashes and never hold a secret. Values live for a number of seconds and are gone afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import stat
+import struct
+import tempfile
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from cloudfn.errors import missing_extra, setting_error
+
+_PREFIX = "cloudfn:"
+_SECONDS = 1.0  # that a Redis server may take for a command, or to be connected to
+
+
+class StoreError(Exception):
+    """A store cannot be reached or written to; the text holds neither its address nor its password."""
+
+
+class Store(Protocol):
+    """Bytes by key, for a while; thread-safe, and safe after a fork. Each method raises `StoreError`."""
+
+    name: str
+
+    def get(self, key: str) -> bytes | None:
+        """Return the value, None where there is none or its life is over."""
+
+    def set(self, key: str, value: bytes, seconds: float) -> None:
+        """Keep a value for so many seconds, in place of any other."""
+
+    def delete(self, key: str, value: bytes) -> None:
+        """Forget a value, if it is still this one."""
+
+    def add(self, key: str, amount: int, seconds: float) -> int:
+        """Add to a counter and return it; it begins at 0, and lives for so many seconds from its first use."""
+
+    def lock(self, key: str, lease: float) -> contextlib.AbstractContextManager[bool]:
+        """Enter a block with the lock or without it: True where it was free. It is never held longer than the lease."""
+
+
+_memories: weakref.WeakSet[Memory] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for memory in list(_memories):
+        memory._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+class Memory:
+    """This process' own memory: at most `largest` bytes, the least recently used are dropped."""
+
+    name = "memory"
+
+    def __init__(self, *, largest: int = 32 * 1024 * 1024, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._largest = largest
+        self._forget()
+        _memories.add(self)
+
+    def _forget(self) -> None:
+        """Begin anew; in a forked child the lock may be held by a thread that is not there."""
+        self._guard = threading.Lock()
+        self._kept: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._locks: dict[str, tuple[str, float]] = {}
+        self._size = 0
+
+    def get(self, key: str) -> bytes | None:
+        with self._guard:
+            return self._living(key)
+
+    def set(self, key: str, value: bytes, seconds: float) -> None:
+        with self._guard:
+            self._put(key, value, self._clock() + seconds)
+
+    def delete(self, key: str, value: bytes) -> None:
+        with self._guard:
+            if self._living(key) == value:
+                self._drop(key)
+
+    def add(self, key: str, amount: int, seconds: float) -> int:
+        with self._guard:
+            value = self._living(key)
+            until = self._kept[key][1] if value is not None else self._clock() + seconds
+            count = int(value or 0) + amount
+            self._put(key, str(count).encode(), until)
+            return count
+
+    @contextmanager
+    def lock(self, key: str, lease: float) -> Iterator[bool]:
+        owner = secrets.token_hex(8)
+        with self._guard:
+            held = self._locks.get(key)
+            free = held is None or held[1] <= self._clock()
+            if free:
+                self._locks[key] = owner, self._clock() + lease
+        try:
+            yield free
+        finally:
+            with self._guard:
+                if self._locks.get(key, ("", 0))[0] == owner:
+                    del self._locks[key]
+
+    def _living(self, key: str) -> bytes | None:
+        value, until = self._kept.get(key, (b"", 0.0))
+        if key not in self._kept or until <= self._clock():
+            self._drop(key)
+            return None
+        self._kept.move_to_end(key)
+        return value
+
+    def _put(self, key: str, value: bytes, until: float) -> None:
+        self._drop(key)
+        self._kept[key] = value, until
+        self._size += len(key) + len(value)
+        while self._size > self._largest:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: str) -> None:
+        dropped = self._kept.pop(key, None)
+        if dropped:
+            self._size -= len(key) + len(dropped[0])
+
+
+class Files:
+    """A folder that only its owner can read, for all processes of a machine.
+
+    A value is a file of its own, written beside its place and renamed into it. A lock is the operating system's own
+    on a file, which ends with its process, whatever ends that.
+    """
+
+    name = "file"
+    _HEAD = struct.Struct(">dd")  # when it was written, and for how many seconds; both by the wall clock
+
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+        """Raises `CloudError` -601002 where the folder cannot be made, or others may write to it."""
+        self._clock = clock
+        self._folder = folder
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            facts = folder.stat()
+        except OSError as error:
+            raise setting_error("CLOUDFN_STORE", f"{folder} ({error.strerror})", "a folder that can be made") from None
+        foreign = hasattr(os, "getuid") and facts.st_uid != os.getuid()
+        if foreign or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise setting_error("CLOUDFN_STORE", f"{folder}, which others may write to", "a folder of this user alone")
+
+    def get(self, key: str) -> bytes | None:
+        try:
+            content = self._path(key).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"the folder cannot be read ({error.strerror})") from None
+        if len(content) < self._HEAD.size:
+            return None
+        written, seconds = self._HEAD.unpack_from(content)
+        # A clock that was set back must not make a value live longer than it was meant to.
+        return content[self._HEAD.size :] if 0 <= self._clock() - written < seconds else None
+
+    def set(self, key: str, value: bytes, seconds: float) -> None:
+        try:
+            with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".", delete=False) as file:
+                try:
+                    file.write(self._HEAD.pack(self._clock(), seconds) + value)
+                    file.close()
+                    Path(file.name).replace(self._path(key))
+                except BaseException:
+                    Path(file.name).unlink(missing_ok=True)
+                    raise
+        except OSError as error:
+            raise StoreError(f"the folder cannot be written to ({error.strerror})") from None
+
+    def delete(self, key: str, value: bytes) -> None:
+        with self._exclusive(f"{key}.change", wait=True):
+            if self.get(key) == value:
+                self._path(key).unlink(missing_ok=True)
+
+    def add(self, key: str, amount: int, seconds: float) -> int:
+        with self._exclusive(f"{key}.change", wait=True):
+            try:
+                written, life = self._HEAD.unpack_from(self._path(key).read_bytes())
+            except (OSError, struct.error):
+                written, life = self._clock(), seconds
+            count = int(self.get(key) or 0) + amount
+            left = written + life - self._clock()
+            self.set(key, str(count).encode(), left if 0 < left <= seconds else seconds)
+            return count
+
+    @contextmanager
+    def lock(self, key: str, lease: float) -> Iterator[bool]:  # noqa: ARG002 - it ends with its process
+        with self._exclusive(f"{key}.lock", wait=False) as held:
+            yield held
+
+    @contextmanager
+    def _exclusive(self, name: str, *, wait: bool) -> Iterator[bool]:
+        """Hold a file's lock: of every open file description there is, one alone, in whatever process."""
+        try:
+            descriptor = os.open(self._path(name), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StoreError(f"the folder cannot be written to ({error.strerror})") from None
+        try:
+            yield _locked(descriptor, wait=wait)
+        finally:
+            os.close(descriptor)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / hashlib.sha256(key.encode()).hexdigest()
+
+
+def _locked(descriptor: int, *, wait: bool) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        lock: Any = msvcrt
+        try:
+            lock.locking(descriptor, lock.LK_LOCK if wait else lock.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
+
+
+class Redis:
+    """A Redis server, for any number of machines: `redis://` or, with TLS, `rediss://`."""
+
+    name = "redis"
+
+    def __init__(self, url: str) -> None:
+        """Raises `CloudError` -601002 where the package is not installed, or for an address that is none."""
+        try:
+            import redis
+        except ImportError:
+            raise missing_extra("CLOUDFN_STORE=redis://", "the package redis", "redis") from None
+        self._error: type[Exception] = redis.RedisError
+        try:
+            self._client: Any = redis.Redis.from_url(
+                url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS, health_check_interval=30
+            )
+        except ValueError:
+            raise setting_error("CLOUDFN_STORE", "an address that is none", "redis://host:6379/0") from None
+        # The counter's life begins with its first use, in the same step.
+        self._count = self._client.register_script(
+            "local n = redis.call('incrby', KEYS[1], ARGV[1]) "
+            "if redis.call('pttl', KEYS[1]) < 0 then redis.call('pexpire', KEYS[1], ARGV[2]) end return n"
+        )
+        self._forget = self._client.register_script(
+            "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+        )
+
+    def __repr__(self) -> str:
+        return "Redis()"
+
+    def get(self, key: str) -> bytes | None:
+        with self._reported():
+            value: bytes | None = self._client.get(_PREFIX + key)
+            return value
+
+    def set(self, key: str, value: bytes, seconds: float) -> None:
+        with self._reported():
+            self._client.set(_PREFIX + key, value, px=max(1, int(seconds * 1000)))
+
+    def delete(self, key: str, value: bytes) -> None:
+        with self._reported():
+            self._forget(keys=[_PREFIX + key], args=[value])
+
+    def add(self, key: str, amount: int, seconds: float) -> int:
+        with self._reported():
+            return int(self._count(keys=[_PREFIX + key], args=[amount, max(1, int(seconds * 1000))]))
+
+    @contextmanager
+    def lock(self, key: str, lease: float) -> Iterator[bool]:
+        name, owner = f"{_PREFIX}{key}.lock", secrets.token_hex(8).encode()
+        with self._reported():
+            held = bool(self._client.set(name, owner, px=max(1, int(lease * 1000)), nx=True))
+        try:
+            yield held
+        finally:
+            if held:
+                with contextlib.suppress(StoreError), self._reported():  # its lease ends it
+                    self._forget(keys=[name], args=[owner])
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except self._error as error:
+            # Its words name the server; the class alone says enough.
+            raise StoreError(f"the Redis server does not answer ({type(error).__name__})") from None
+
+
+def open_store(address: str) -> Store:
+    """Return the store of CLOUDFN_STORE: `memory`, `file:///folder`, `redis://...`, `rediss://...`.
+
+    Raises `CloudError` -601002 for anything else. `file:` alone is a folder in the temporary directory, which can be
+    written to where the code's own folder cannot.
+    """
+    scheme = address.partition(":")[0].lower()
+    if address.lower() == "memory":
+        return Memory()
+    if scheme == "file":
+        folder = unquote(urlsplit(address).path)
+        return Files(Path(folder) if folder.strip("/") else Path(tempfile.gettempdir()) / f"cloudfn-{_user()}")
+    if scheme in ("redis", "rediss"):
+        return Redis(address)
+    raise setting_error("CLOUDFN_STORE", "no such store", "memory, file:///folder, redis://host or rediss://host")
+
+
+def _user() -> str:
+    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
