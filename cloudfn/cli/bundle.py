@@ -26,10 +26,10 @@ from cloudfn.platforms.base import Host
 # out when it runs on a newer Python than the bundle's, because it evaluates markers for its own.
 CORE = (
     "certifi>=2024.7.4",
-    "requests>=2.32",
+    "requests>=2.32.3",
     "urllib3>=2.6",
     "python-dotenv>=1.0",
-    "jsonschema>=4.18",
+    "jsonschema>=4.20",
     "typing-extensions>=4.4",
 )
 EXTRAS: Mapping[str, tuple[str, ...]] = {"wechat": (), "local": ("numpy>=1.24", "Pillow>=11")}
