@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -46,6 +47,7 @@ class Local:
 
 
 def _ai_crop(call: Call, find: Find, settings: Settings, trace: Trace) -> dict[str, Any]:
+    until = time.monotonic() + min(settings.timeout, math.inf if call.seconds is None else call.seconds)
     picture = call.params["img"].value if "img" in call.params else _fetched(call, settings)
     trace.bytes = len(picture)
     ratios = call.params["ratios"].values if "ratios" in call.params else ()
@@ -54,6 +56,7 @@ def _ai_crop(call: Call, find: Find, settings: Settings, trace: Trace) -> dict[s
         ratios,
         max_megapixels=settings.max_megapixels,
         max_jpeg_megapixels=settings.max_jpeg_megapixels,
+        seconds=until - time.monotonic(),
     )
     return {
         "errcode": 0,

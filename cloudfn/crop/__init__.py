@@ -9,6 +9,8 @@ Pillow and numpy are imported by the first call, not by this package.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,7 @@ def find(
     focus: Sequence[tuple[float, ...]] = (),
     max_megapixels: float = 24,
     max_jpeg_megapixels: float = 100,
+    seconds: float | None = None,
 ) -> Found:
     """Find the best crop of a picture for each aspect ratio (width / height), in order.
 
@@ -45,10 +48,14 @@ def find(
     Formats that take more memory for a pixel have a lower limit (see `cloudfn.crop.picture.Limits`): with these two
     as they are, no file of at most 32 MB takes a process above 200 MB.
 
-    Raises CloudError: 101002 when the bytes are no picture, damaged, incomplete or over a limit, -601002 when Pillow
-    or numpy is not installed. ValueError when a ratio is not finite and above 0, or a focus is not inside the picture.
+    `seconds` is how long it may take: a picture whose header tells that decoding it takes longer is refused before,
+    and the clock is looked at after each step.
+
+    Raises CloudError: 101002 when the bytes are no picture, damaged, incomplete or over a limit, -604102 when the time
+    is not enough, -601002 when Pillow or numpy is not installed. ValueError when a ratio is not finite and above 0, or
+    a focus is not inside the picture.
     """
-    limits = _limits(max_megapixels, max_jpeg_megapixels)
+    limits = _limits(max_megapixels, max_jpeg_megapixels, seconds)
     from cloudfn.crop import analysis
 
     return analysis.find(picture, ratios, focus, limits)
@@ -91,8 +98,9 @@ def check_installed() -> None:
         raise missing_extra("the crop engine", f"Pillow and numpy ({error})", "local") from error
 
 
-def _limits(megapixels: float, jpeg_megapixels: float) -> Limits:
+def _limits(megapixels: float, jpeg_megapixels: float, seconds: float | None = None) -> Limits:
+    until = math.inf if seconds is None else time.monotonic() + seconds
     check_installed()
     from cloudfn.crop.picture import Limits
 
-    return Limits(megapixels, jpeg_megapixels)
+    return Limits(megapixels, jpeg_megapixels, until)

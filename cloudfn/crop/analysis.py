@@ -94,7 +94,10 @@ def find(
     """See `cloudfn.crop.find`."""
     if not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
         raise ValueError(f"ratios are finite numbers above 0, not {list(ratios)}")
-    analysis = Analysis(*picture.read_grid(data, saliency.FINE, limits), focus)
+    grid, size = picture.read_grid(data, saliency.FINE, limits)
+    limits.check_time()
+    analysis = Analysis(grid, size, focus)
+    limits.check_time()
     found = [analysis.boxes(ratio)[0] for ratio in ratios or (None,)]
     boxes, scores = zip(*found, strict=True)
     return Found(boxes, analysis.size, scores, partial(analysis.explain, tuple(ratios)))

@@ -9,7 +9,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import logging
+import math
+import re
 import struct
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -17,12 +21,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
+from PIL.TiffImagePlugin import TiffImageFile
 
-from cloudfn import formats
+from cloudfn import errors, formats
+from cloudfn.crop import libtiff
 from cloudfn.crop.values import Size
 from cloudfn.errors import CloudError, Limit, picture_error
 
 Bytes = bytes | bytearray | memoryview
+
+_LOG = logging.getLogger("cloudfn")
 
 _ABSENT = {
     "AVIF": ("this Pillow cannot read AVIF", "upgrade Pillow, or convert the picture to JPEG"),
@@ -31,7 +39,7 @@ _ABSENT = {
         "install and register it, or convert the picture to JPEG",
     ),
 }
-for _plugin in ("Png", "Gif", "WebP", "Bmp", "Tiff", "Avif"):
+for _plugin in ("Png", "Gif", "WebP", "Bmp", "Avif"):
     with contextlib.suppress(ImportError):  # AVIF came with Pillow 11.3
         importlib.import_module(f"PIL.{_plugin}ImagePlugin")
 
@@ -54,6 +62,12 @@ _MAX_SCANS = 60
 # them grows with the square of their number.
 _MAX_SEGMENTS = 400
 
+# Bytes between them that belong to none, fill bytes above all: Pillow reads each with a call of its own.
+_MAX_FILL = 10_000
+
+_MARKER = re.compile(rb"\xff+")
+_BARE = frozenset((0x00, 0x01, *range(0xD0, 0xDA)))  # markers that no length follows
+
 # Pillow decodes these in Python, at about 10 MB a second.
 _MAX_RUN_LENGTH = 8 << 20
 
@@ -62,11 +76,15 @@ _MAX_RUN_LENGTH = 8 << 20
 # whole process stays below 200 MB.
 _MEMORY = 6.25
 
+# What decoding takes for each pixel at least, on a fast core; of a JPEG in each scan.
+_NANOSECONDS = {"PNG": 20, "GIF": 10, "WEBP": 15, "BMP": 3, "TIFF": 5, "AVIF": 25, "HEIF": 25, "JPEG": 1}
+
 # Chunks of a PNG, or blocks of a GIF before its first picture, that are looked at: encoders write some thousands.
 _MAX_CHUNKS = 100_000
 
-# What a PNG says besides its pixels and how to show them goes unread: texts, which expand to 64 MB, and animations.
-_PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"iCCP", b"eXIf", b"IDAT", b"IEND")
+# What a PNG says besides its pixels (IDAT) and how to show them goes unread: texts, which expand to 64 MB, animations,
+# and whatever comes twice.
+_PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"iCCP", b"eXIf", b"IEND")
 
 # The tags of a TIFF that say how its pixels are stored and shown: TIFF 6.0, section 8 and after; 34675 is the profile.
 _TIFF_TAGS = frozenset(
@@ -76,12 +94,13 @@ _TIFF_TAGS = frozenset(
     )
 )
 _TIFF_LISTS = frozenset((258, 273, 279, 320, 324, 325, 338, 339, 347, 529, 530, 532, 34675))  # the others: one value
+_TIFF_TILE = (322, 323)  # its width and height, whole numbers
 _MAX_TAG = 1 << 20  # bytes: the places of 262,144 strips or tiles
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes by type of value
 
 
 class Limits(NamedTuple):
-    """The largest pictures that are decoded, in millions of pixels.
+    """The largest pictures that are decoded, in millions of pixels, and the time.monotonic() at which time is over.
 
     A baseline JPEG is shrunk while it is decoded, so its limit can be higher than that of everything else. Kinds that
     take more memory for a pixel than others have a lower one: `megapixels` of 24 means 24 for PNG, GIF and BMP, about
@@ -92,6 +111,17 @@ class Limits(NamedTuple):
 
     megapixels: float = 24
     jpeg_megapixels: float = 100
+    until: float = math.inf
+
+    def check_time(self, seconds: float = 0.0) -> None:
+        """Raise CloudError -604102 where what takes so many seconds would end after `until`."""
+        left = self.until - time.monotonic()
+        if seconds > left:
+            raise errors.refusal(
+                -604102,
+                f"the picture needs {seconds:.2g} s more, {max(left, 0):.2g} s are left",
+                "give the call more time, or a smaller picture",
+            )
 
 
 class _Jpeg(JpegImageFile):
@@ -123,7 +153,8 @@ def _pillow(doing: str) -> Iterator[None]:
 def open_image(picture: Bytes, limits: Limits) -> tuple[ImageFile.ImageFile, int]:
     """Read a picture's header: (image, not decoded yet; Exif orientation, 1..8, that is still to be applied).
 
-    Raises CloudError 101002 for what is no picture, is in no known format, or exceeds `limits`.
+    Raises CloudError 101002 for what is no picture, is in no known format, or exceeds `limits`; -604102 for what
+    cannot be decoded in the time.
     """
     data = bytes(picture)
     if not data:
@@ -142,25 +173,28 @@ def open_image(picture: Bytes, limits: Limits) -> tuple[ImageFile.ImageFile, int
             _check_segments(data)
         file = {"PNG": _png, "GIF": _gif, "TIFF": _tiff}.get(name, io.BytesIO)(data)
         image = _Jpeg(file) if name == "JPEG" else Image.OPEN[name][0](file, "")
-        shrinks = isinstance(image, _Jpeg) and _single_scan(image)
+        scans = _scans(image) if isinstance(image, _Jpeg) else 0
         if any(codec == "bmp_rle" for codec, *_ in image.tile) and len(data) > _MAX_RUN_LENGTH:
             raise refusal(
                 f"the run-length encoded BMP has {len(data)} bytes, at most {_MAX_RUN_LENGTH} are read",
                 "save it as PNG",
             )
     limit = limits.jpeg_megapixels
-    if not shrinks:
+    if scans != 1:
         with _pillow("opened"):  # a damaged header may hold sampling factors of 0
             pixel, copies = _cost(image, data)
         limit = min(limits.megapixels, (limits.megapixels * _MEMORY - copies * len(data) / 1e6) / pixel)
-    width, height = image.size
+    # A tile of a TIFF is decoded whole, however small the picture in it.
+    tile = [image.tag_v2.get(tag, 0) for tag in _TIFF_TILE] if isinstance(image, TiffImageFile) else (0, 0)
+    width, height = max(image.size, tile, key=math.prod)
     if width * height > limit * 1e6:
         raise refusal(
             f"the picture has {width}x{height} pixels, {width * height / 1e6:.1f} megapixels; "
             f"the limit for this kind is {max(limit, 0):.3g}",
             "make it smaller, or save it as baseline JPEG",
-            Limit(max(limit, 0), "megapixels", "CLOUDFN_MAX_JPEG_MEGAPIXELS" if shrinks else "CLOUDFN_MAX_MEGAPIXELS"),
+            Limit(max(limit, 0), "megapixels", f"CLOUDFN_MAX_{'JPEG_' if scans == 1 else ''}MEGAPIXELS"),
         )
+    limits.check_time(width * height * (_NANOSECONDS[name] * max(1, scans)) / 1e9)
     turn = 1 if name in ("TIFF", "HEIF") else orientation(image.info.get("exif", b""))
     return image, turn
 
@@ -194,15 +228,18 @@ def _lossless(data: bytes) -> bool:
 
 
 def _check_segments(data: bytes) -> None:
-    """Refuses a JPEG with very many segments before its pixels: ITU-T T.81, B.1.1.4, a marker and a length each."""
-    at = 2
+    """Refuse a JPEG with very much before its pixels: ITU-T T.81, B.1.1.2 to 4, markers, most of them with a length."""
+    at, filling = 2, 0
     for _ in range(_MAX_SEGMENTS):
-        at = data.find(b"\xff", at)
-        while data[at + 1 : at + 2] == b"\xff":  # fill bytes
-            at += 1
-        if at < 0 or data[at + 1 : at + 2] in (b"\xda", b""):
+        run = _MARKER.search(data, at)
+        if run is None or data[run.end() : run.end() + 1] in (b"\xda", b""):
             return
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        filling += run.end() - 1 - at
+        if filling > _MAX_FILL:
+            raise refusal(f"the JPEG has more than {_MAX_FILL} bytes between its segments", "save it anew")
+        at = run.end() + 1
+        if data[run.end()] not in _BARE:
+            at += int.from_bytes(data[at : at + 2], "big")
     raise refusal(f"the JPEG has more than {_MAX_SEGMENTS} segments of metadata", "save it without them")
 
 
@@ -212,14 +249,15 @@ def _png(data: bytes) -> io.BytesIO:
     Raises CloudError 101002 where its end is missing: Pillow is content when all rows are there.
     """
     whole = memoryview(data)
-    at, kept = 8, [whole[:8]]
+    at, kept, missing = 8, [whole[:8]], {*_PNG_CHUNKS}
     for _ in range(_MAX_CHUNKS):
         head = data[at : at + 8]
         stop = at + 12 + int.from_bytes(head[:4], "big")
         if len(head) < 8 or stop > len(data):
             raise refusal(f"the PNG stops after {len(data)} bytes without its end", "send the whole file")
-        if head[4:] in _PNG_CHUNKS:
+        if head[4:] == b"IDAT" or head[4:] in missing:
             kept.append(whole[at:stop])
+            missing.discard(head[4:])
         if head[4:] == b"IEND":
             return io.BytesIO(b"".join(kept))
         at = stop
@@ -258,7 +296,8 @@ def _tiff(data: bytes) -> io.BytesIO:
         tag, kind, length, place = struct.unpack_from(order + "HHII", data, at)
         size = _TIFF_SIZES.get(kind, 0) * length
         sound = 0 < size <= 4 or (4 < size <= min(len(data) - place, _MAX_TAG))
-        if tag in _TIFF_TAGS and sound and (length == 1 or tag in _TIFF_LISTS):
+        sound = sound and (length == 1 or tag in _TIFF_LISTS) and (kind in (3, 4) or tag not in _TIFF_TILE)
+        if tag in _TIFF_TAGS and sound:
             entries.append(data[at : at + 12])
     file = io.BytesIO(data)
     file.seek(start)
@@ -267,18 +306,18 @@ def _tiff(data: bytes) -> io.BytesIO:
     return file
 
 
-def _single_scan(image: _Jpeg) -> bool:
-    """Is this JPEG decoded in one pass? One that is not is kept in memory whole, and passed over scan by scan."""
+def _scans(image: _Jpeg) -> int:
+    """In how many passes is this JPEG decoded? With more than one it is kept in memory whole."""
     assert image.fp is not None
     # Pillow has read up to the end of the first scan's header: marker, length, number of components, two bytes each.
     image.fp.seek(-8 - 2 * image.layers, io.SEEK_CUR)
     header = struct.pack(">HHB", 0xFFDA, 6 + 2 * image.layers, image.layers)
     if image.fp.read(len(header)) == header and "progressive" not in image.info:
-        return True
-    scans = 1 + image.fp.read().count(b"\xff\xda")
+        return 1
+    scans = max(2, 1 + image.fp.read().count(b"\xff\xda"))  # progressive with one scan is kept in memory too
     if scans > _MAX_SCANS:
         raise refusal(f"the JPEG has {scans} scans, at most {_MAX_SCANS} are read", "save it as baseline JPEG")
-    return False
+    return scans
 
 
 def orientation(exif: bytes) -> int:
@@ -323,8 +362,15 @@ def open_upright(picture: Bytes, limits: Limits) -> tuple[Image.Image, dict[str,
             options |= {"lossless": _lossless(bytes(picture)), "quality": 90}
         elif image.format in ("AVIF", "HEIF"):
             options |= {"quality": 90}
-        image.load()
+        _load(image)
         return displayed(image, turn), options
+
+
+def _load(image: ImageFile.ImageFile) -> None:
+    """Decode the image; what libtiff has to say about it is one line of the log."""
+    image.load()
+    if isinstance(image, TiffImageFile) and libtiff.complained():
+        _LOG.warning("the TIFF is damaged in places: they are looked at as libtiff has left them")
 
 
 def read_grid(picture: Bytes, side: int, limits: Limits) -> tuple[npt.NDArray[np.uint8], Size]:
@@ -338,7 +384,7 @@ def read_grid(picture: Bytes, side: int, limits: Limits) -> tuple[npt.NDArray[np
     with _pillow("decoded"):
         # Shrink on load (the JPEG's own 1/2, 1/4, 1/8), then by whole factors, then to the cells: never below `side`.
         drafted = image.draft(None, (side, side))
-        image.load()
+        _load(image)
         size = size if drafted else Size(*(image.size[::-1] if turn in _SWAPS_SIDES else image.size))
         box = drafted[1] if drafted else (0, 0, *image.size)
         across, down = (max(1, length // (2 * side)) for length in image.size)

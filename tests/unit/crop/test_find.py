@@ -138,6 +138,17 @@ def test_limits_are_parameters() -> None:
     assert isinstance(find(data, [1], max_megapixels=0.06), Found)
 
 
+def test_what_cannot_be_decoded_in_the_time_is_refused_before() -> None:
+    data = encoded(Image.new("L", (3000, 2000)))
+    with pytest.raises(CloudError, match=r"the picture needs 0.12 s more, 0.0\d* s are left") as caught:
+        find(data, [1], seconds=0.05)
+    assert caught.value.errCode == -604102
+    with pytest.raises(CloudError) as caught:
+        find(encoded(subject(30, 20, 0.5, 0.5)), [1], seconds=-1)
+    assert caught.value.errCode == -604102
+    assert find(data, [1], seconds=1000).size == (3000, 2000)
+
+
 def test_importing_the_engine_imports_neither_pillow_nor_numpy() -> None:
     code = "import sys, cloudfn.crop; sys.exit(bool({'PIL', 'numpy'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

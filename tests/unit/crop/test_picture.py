@@ -195,6 +195,53 @@ def test_a_jpeg_with_very_many_scans_is_refused() -> None:
     )
 
 
+def tiled(side: int) -> bytes:
+    """A TIFF of 8x8 pixels in one tile of `side` x `side`."""
+    tags = {256: 8, 257: 8, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side, 324: 8, 325: 8}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return struct.pack("<4sI8sH", b"II*\0", 16, b"", len(tags)) + entries + bytes(4)
+
+
+def test_a_tile_counts_like_a_picture_of_its_size() -> None:
+    assert "46000x46000 pixels, 2116.0 megapixels; the limit for this kind is 18.7" in refused(tiled(46000))
+    assert "pixels" not in refused(tiled(4000))  # it is damaged, and not too large
+
+
+def test_a_profile_that_comes_again_is_left_out() -> None:
+    profile = (b"iCCP", b"a\0\0" + zlib.compress(bytes(1_000_000)))
+    image, _ = picture.open_image(png(10, 10, *[profile] * 2000, (b"IDAT", b"")), LIMITS)
+    assert isinstance(image.fp, io.BytesIO)
+    assert image.fp.getvalue().count(b"iCCP") == 1
+
+
+@pytest.mark.parametrize("filling", [b"\xff", b"\0"])
+def test_a_jpeg_with_very_many_bytes_between_its_segments_is_refused(filling: bytes) -> None:
+    data = encoded(scene(), "JPEG")
+    first, rest = data[:20], data[20:]  # the marker SOI, the segment JFIF
+    assert "between its segments" in refused(first + filling * 20_000 + rest)
+    assert read(first + filling * 50 + rest)[1] == (240, 160)
+
+
+def test_a_damaged_fax_is_one_line_of_the_log(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lines = np.random.default_rng(0).integers(0, 2, (400, 400)).astype(bool)
+    data = bytearray(encoded(Image.fromarray(lines), "TIFF", compression="group3"))
+    for at in range(500, len(data) - 500, 50):
+        data[at] = 0
+    assert read(bytes(data))[1] == (400, 400)
+    assert read(encoded(scene(), "TIFF"))[1] == (240, 160)
+    assert capfd.readouterr().err == ""
+    assert [record.message for record in caplog.records] == [
+        "the TIFF is damaged in places: they are looked at as libtiff has left them"
+    ]
+
+
+def test_segments_behind_a_marker_without_length_count() -> None:
+    data = encoded(scene(), "JPEG")
+    assert "segments" in refused(data[:2] + b"\xff\xd0\xf0\0" + b"\xff\xe5\0\x02" * 1000 + data[2:])
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF"])
 def test_a_picture_that_stops_early_is_refused(kind: str) -> None:
     if kind == "AVIF" and "AVIF" not in Image.SAVE:
