@@ -14,14 +14,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cloudfn.boxes import cut
-    from cloudfn.cloud import DYNAMIC_CURRENT_ENV, Cloud, get_wx_context, init, openapi
+    from cloudfn.cloud import DYNAMIC_CURRENT_ENV, Cloud, get_wx_context, init, openapi, warm_up
     from cloudfn.errors import CloudError
     from cloudfn.handler import function
+    from cloudfn.net.fetch import fetch
 
-__all__ = ["DYNAMIC_CURRENT_ENV", "Cloud", "CloudError", "cut", "function", "get_wx_context", "init", "openapi"]
+__all__ = [
+    "DYNAMIC_CURRENT_ENV",
+    "Cloud",
+    "CloudError",
+    "cut",
+    "fetch",
+    "function",
+    "get_wx_context",
+    "init",
+    "openapi",
+    "warm_up",
+]
 
 # Where the public names live that are not the cloud-call face's.
-_ROOMS = {"cut": "cloudfn.boxes", "CloudError": "cloudfn.errors", "function": "cloudfn.handler"}
+_ROOMS = {
+    "cut": "cloudfn.boxes",
+    "CloudError": "cloudfn.errors",
+    "fetch": "cloudfn.net.fetch",
+    "function": "cloudfn.handler",
+}
 
 # A library says nothing unless the application asks for it.
 logging.getLogger("cloudfn").addHandler(logging.NullHandler())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 import re
@@ -11,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from cloudfn import invocation, permissions, settings
+from cloudfn import forks, invocation, permissions, settings
 from cloudfn.backends import choose, log_hint, perform
 from cloudfn.call import apis, params
 from cloudfn.call.apis import Api
@@ -51,9 +52,16 @@ class Cloud:
 
     def __init__(self, options: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
         """Raises `CloudError`: -401002 for an unknown keyword, -601002 for a bad value."""
-        self._lock = threading.Lock()
+        given = settings.sealed(options, keywords)
+        del keywords  # so that no traceback of what follows shows a secret
+        self._arguments: settings.Arguments | None = _checked(options, given)
         self._backend: tuple[Settings, Backend] | None = None
-        self._arguments: Mapping[str, Any] | None = _checked(options, keywords)
+        self.after_fork()
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """The child keeps the backend, which leaves to the parent what is the parent's."""
+        self._lock = threading.Lock()
 
     @property
     def openapi(self) -> OpenApi:
@@ -64,12 +72,23 @@ class Cloud:
         """Who called the function, as wx-server-sdk's getWXContext tells it."""
         return get_wx_context()
 
+    def warm_up(self, *, network: bool = False) -> None:
+        """Load, while a platform initialises, what the first call would load: once, and no network unless asked.
+
+        With `network` it also fetches a token and opens the connection. A set-up that is wrong is no error here: the
+        first call says what it is.
+        """
+        with contextlib.suppress(CloudError):
+            backend = self._backend_for(settings.in_force(self._arguments or ()))
+            params.warm_up()
+            backend.warm_up(network=network)
+
     def close(self) -> None:
-        """Give back connections; the next call opens new ones."""
+        """Give back connections; the next call opens new ones, and one that runs ends as it would."""
         with self._lock:
-            if self._backend:
-                self._backend[1].close()
-            self._backend = None
+            retired, self._backend = self._backend, None
+        if retired:
+            retired[1].close()
 
     def call(self, name: str, read: Callable[[Api], Call], *, convert_case: bool = True) -> dict[str, Any]:
         """Make the cloud call `name` and give its result; the checks come in the SDK's order.
@@ -88,19 +107,23 @@ class Cloud:
                 match = near(name, apis.APIS)
                 cure = f'did you mean "{match}"?' if match else f"the APIs are {', '.join(apis.APIS)}"
                 raise gateway_failure(name, -604100, problem=f'there is no API "{name[:80]}"', cure=cure)
-            chosen = settings.load(self._arguments)
+            chosen = settings.in_force(self._arguments)
             permissions.check(name, chosen.config)
             call, backend = read(api), self._backend_for(chosen)
-            return perform(_of_this_invocation(call, chosen), backend, convert_case=convert_case)
+            return perform(_of_this_invocation(call), backend, convert_case=convert_case)
         except CloudError as error:
             log_hint(error)
             raise
 
     def _backend_for(self, chosen: Settings) -> Backend:
+        retired = None
         with self._lock:
             if self._backend is None or self._backend[0] != chosen:
-                self._backend = (chosen, choose(chosen))
-            return self._backend[1]
+                retired, self._backend = self._backend, (chosen, choose(chosen))
+            backend = self._backend[1]
+        if retired:
+            retired[1].close()
+        return backend
 
 
 class _Default(Cloud):
@@ -110,33 +133,32 @@ class _Default(Cloud):
         super().__init__()
         self._arguments = None
 
-    def init(self, options: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> None:
+    def init(self, options: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
+        """Make the package's own functions ready. It takes what `Cloud` takes; a second call is ignored, as in the SDK.
+
+        Raises `CloudError`: -401002 for an unknown keyword, -601002 for a bad value.
+        """
+        given = settings.sealed(options, keywords)
+        del keywords
         if self._arguments is None:
-            self._arguments = _checked(options, keywords)
+            self._arguments = _checked(options, given)
 
 
-def _checked(options: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> Mapping[str, Any]:
+def _checked(options: object, keywords: Mapping[str, Any]) -> settings.Arguments:
     """The settings among init's arguments; a wrong one is an error of init, not of the first call."""
     if options is not None and not isinstance(options, Mapping):
         raise CloudError(-401003, f"init: got a {type(options).__name__}, expected one mapping or keywords")
-    given = {name: value for name, value in {**(options or {}), **keywords}.items() if name not in _SDK_KEYWORDS}
-    settings.check(given)
-    return given
+    return settings.check({name: value for name, value in keywords.items() if name not in _SDK_KEYWORDS})
 
 
-def _of_this_invocation(call: Call, chosen: Settings) -> Call:
-    """The call with what the platform told: the time that is left, and the token of the request that is answered.
-
-    That token stands where the settings' cloudbase token stands: an argument and WX_ACCESS_TOKEN count before it.
-    """
+def _of_this_invocation(call: Call) -> Call:
+    """The call with what the platform told: the time that is left, and the token of the request that is answered."""
     known = invocation.current()
     left = known.left() if known.left else None
     if left is not None and left <= 0:
         cure = "raise the function's own time limit, or do less before the cloud call"
         raise refusal(-604102, "the platform has no time left for this call", cure, api=call.api)
-    first = next(iter(chosen.credentials()), "")
-    outranked = chosen.uses_side_car or first == "access_token" or chosen.sources.get(first) == "argument"
-    return replace(call, seconds=left, token="" if outranked else known.token)
+    return replace(call, seconds=left, token=known.token) if left is not None or known.token else call
 
 
 class OpenApi:
@@ -185,14 +207,8 @@ class OpenApi:
 
 _default = _Default()
 openapi = _default.openapi
-
-
-def init(options: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
-    """Make the package's own functions ready. It takes what `Cloud` takes; a second call is ignored, as in the SDK.
-
-    Raises `CloudError`: -401002 for an unknown keyword, -601002 for a bad value.
-    """
-    _default.init(options, keywords)
+init = _default.init
+warm_up = _default.warm_up
 
 
 _INTEGER = re.compile(r"-?[0-9]+", re.ASCII)

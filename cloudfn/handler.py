@@ -24,6 +24,7 @@ from cloudfn.invocation import Invocation
 from cloudfn.platforms import wsgi
 from cloudfn.platforms.base import Form, Reply, Request, json_reply
 from cloudfn.platforms.parameters import parameters
+from cloudfn.secret import Secret
 
 _log = logging.getLogger("cloudfn")
 
@@ -182,7 +183,7 @@ def _from_wechat(request: Request, known: Invocation) -> tuple[Request, Invocati
     caller: dict[str, str | int] = {}
     if settings.environment().get("CBR_ENV_ID"):
         caller = wsgi.caller(request.headers)
-        token = request.headers.get(wsgi.TOKEN_HEADERS[0], "") if caller else ""
+        token = Secret(request.headers.get(wsgi.TOKEN_HEADERS[0], "")) if caller else None
         known = replace(known, caller=caller, token=token)
     return replace(request, headers=headers), known
 

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from cloudfn.secret import Secret
 
 # Kept back of the platform's time for the answer's own way: of a short time a tenth.
 _RESERVE = 0.5
@@ -21,7 +23,7 @@ class Invocation:
     """`caller` is what getWXContext gives, None where the platform's environment tells it; `left` gives seconds."""
 
     caller: Mapping[str, str | int] | None = None
-    token: str = field(default="", repr=False)
+    token: Secret | None = None
     left: Callable[[], float] | None = None
 
 

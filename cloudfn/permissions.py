@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cloudfn import settings
-from cloudfn.call import apis
+from cloudfn import files, settings
+from cloudfn.call import schema
 from cloudfn.call.naming import near
 from cloudfn.errors import CloudError, gateway_failure
 
 _log = logging.getLogger("cloudfn")
-
-
-class _DeniedError(Exception):
-    """Why a config.json grants nothing, with the cure."""
 
 
 def check(api: str, config: str = "") -> Path:
@@ -29,14 +24,17 @@ def check(api: str, config: str = "") -> Path:
     what the schema says, or without the API: refused. The hint says which file was read and what to do.
     """
     tried = [Path(config)] if config else [folder / "config.json" for folder in settings.code_folders()]
-    path = next((path.absolute() for path in tried if os.path.exists(path)), None)  # noqa: PTH110 - Path.exists raises
-    if path is None:
+    for path in tried:
+        version = files.version(path)
+        if version:
+            break
+    else:
         places = ", ".join(dict.fromkeys(str(path.absolute()) for path in tried))
         raise _denied(api, f"no config.json was found (looked for {places})")
-    try:
-        granted = _granted(path, settings.file_version(path))
-    except _DeniedError as denied:
-        raise _denied(api, f"{path}: {denied}") from None
+    path = path.absolute()
+    granted = _granted(path, version)
+    if isinstance(granted, str):
+        raise _denied(api, f"{path}: {granted}")
     if api not in granted:
         wrong = next((name for name in granted if name == f"openapi.{api}" or near(name, [api])), None)
         listed = f'"{wrong}" is not the name' if wrong else "permissions.openapi does not list it"
@@ -50,32 +48,34 @@ def _denied(api: str, problem: str) -> CloudError:
 
 
 @lru_cache(maxsize=32)
-def _granted(path: Path, _version: tuple[int, int]) -> tuple[str, ...]:
+def _granted(path: Path, _version: files.Version) -> tuple[str, ...] | str:
+    """What a config.json grants, or why it grants nothing; read again only when the file has changed."""
     try:
-        config = json.loads(path.read_bytes().decode("utf-8-sig"))
+        config = json.loads(files.read(path).decode("utf-8-sig"))
     except OSError as error:
-        raise _DeniedError(f"cannot be read ({error.strerror})") from None
+        return f"cannot be read ({error.strerror})"
     except json.JSONDecodeError as error:
-        raise _DeniedError(f"is not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from None
+        return f"is not JSON (line {error.lineno}, column {error.colno}: {error.msg})"
     except (ValueError, RecursionError):
-        raise _DeniedError("is not JSON in UTF-8") from None
-    schema = apis.load_schema("config")
-    unknown = _warn_unknown(path, config, schema)
-    from jsonschema import Draft202012Validator
+        return "is not JSON in UTF-8"
+    unknown = _warn_unknown(path, config, schema.load("config"))
+    if schema.acceptance("config")(config):
+        return tuple(config["permissions"]["openapi"])
+    try:
+        breach = schema.breaches("config", config)[0]
+    except RecursionError:
+        return "is nested too deep"
+    expected = breach.schema.get("description", "") if isinstance(breach.schema, dict) else ""
+    place = schema.place(breach) or "it"
+    problem = f"{place} must be {expected}" if breach.validator != "required" else breach.message
+    return f"{problem}{unknown}"
 
-    for breach in Draft202012Validator(schema).iter_errors(config):
-        place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in breach.absolute_path)[1:]
-        expected = breach.schema.get("description", "") if isinstance(breach.schema, dict) else ""
-        problem = f"{place or 'it'} must be {expected}" if breach.validator != "required" else breach.message
-        raise _DeniedError(f"{problem}{unknown}")
-    return tuple(config["permissions"]["openapi"])
 
-
-def _warn_unknown(path: Path, config: Any, schema: dict[str, Any]) -> str:
+def _warn_unknown(path: Path, config: Any, rules: dict[str, Any]) -> str:
     """Warn about keys that WeChat does not know; gives the near names for the hint."""
-    levels = [("", config, schema)]
+    levels = [("", config, rules)]
     if isinstance(config, dict):
-        levels.append(("permissions.", config.get("permissions"), schema["properties"]["permissions"]))
+        levels.append(("permissions.", config.get("permissions"), rules["properties"]["permissions"]))
     said = ""
     for prefix, value, part in levels:
         for key in value if isinstance(value, dict) else ():

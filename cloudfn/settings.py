@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from cloudfn import files
 from cloudfn.call.naming import near
 from cloudfn.codes import CODES
 from cloudfn.errors import refusal, setting_error, setup_error
+from cloudfn.secret import Secret
 
 # Inside CloudRun this plain address leads to a side-car that adds the token: WX/doc, "open interface service".
 SIDE_CAR = "http://api.weixin.qq.com"
@@ -39,10 +41,21 @@ _PLATFORM_MARKS = {
 _CODE_FOLDERS = ("LAMBDA_TASK_ROOT", "USER_CODE_ROOT", "FC_FUNC_CODE_PATH")
 # Where CloudRun mounts its token; a new one comes every 10 minutes. Source: WeChat's page "cloudcall" of CloudRun.
 _CLOUDRUN_TOKEN_FILE = "/.tencentcloudbase/wx/cloudbase_access_token"
-# The settings that a token can come from, in the order in which they count.
-_CREDENTIALS = ("access_token", "cloudbase_access_token", "cloudbase_access_token_file", "appid")
+# Where a token can come from, in the order in which they count: settings, "appid" standing for appid and secret, and
+# the token that came with the very request that is answered.
+OF_THE_REQUEST = "the request"
+_CREDENTIALS = (
+    "access_token",
+    OF_THE_REQUEST,
+    "cloudbase_access_token",
+    "cloudbase_access_token_file",
+    "appid",
+)
+_DOTENV = ".env"
 _function_folder: Path | None = None
-_NO_FILE = (0, 0)
+
+# Parsed keywords of `init`, `Cloud` or the command line: field -> value.
+Arguments: TypeAlias = tuple[tuple[str, Any], ...]
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
 
 
@@ -95,7 +108,7 @@ def _hosts(text: str) -> tuple[str, ...]:
 
 def _setting(name: str, default: Any, meaning: str, parse: Callable[[str], Any] = str, *, secret: bool = False) -> Any:
     metadata = {"name": name, "meaning": meaning, "parse": parse, "secret": secret}
-    return field(default=default, repr=not secret, metadata=metadata)
+    return field(default=Secret(default) if secret else default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -113,9 +126,9 @@ class Settings:
     appid: str = _setting(
         "WX_APPID", "", "the mini program's appid; with the secret, tokens are fetched as needed", _word
     )
-    appsecret: str = _setting("WX_APPSECRET", "", "its app secret", _word, secret=True)
-    access_token: str = _setting("WX_ACCESS_TOKEN", "", "an access token from outside", _word, secret=True)
-    cloudbase_access_token: str = _setting(
+    appsecret: Secret = _setting("WX_APPSECRET", "", "its app secret", _word, secret=True)
+    access_token: Secret = _setting("WX_ACCESS_TOKEN", "", "an access token from outside", _word, secret=True)
+    cloudbase_access_token: Secret = _setting(
         "WX_CLOUDBASE_ACCESS_TOKEN", "", "a cloudbase access token from outside", _word, secret=True
     )
     cloudbase_access_token_file: str = _setting(
@@ -140,7 +153,7 @@ class Settings:
         "hosts, joined by commas, that a picture's URL may name although their address is private",
         _hosts,
     )
-    proxy: str = _setting(
+    proxy: Secret = _setting(
         "CLOUDFN_PROXY", "", "the proxy to WeChat, `http://host:port`; otherwise the environment's", _proxy, secret=True
     )
     ca_bundle: str = _setting("CLOUDFN_CA_BUNDLE", "", "file or folder of trusted certificates", _existing)
@@ -160,18 +173,24 @@ class Settings:
     # Where each value came from that is not a default: field -> "argument", "environment" or ".env".
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
-    def credentials(self) -> list[str]:
-        """The fields that a token can come from, the first that counts first; "appid" stands for appid and secret.
+    def credential(self, *, of_the_request: bool = False) -> str:
+        """Return where tokens come from: the name of a field, "appid" standing for appid and secret, or "side-car".
 
-        An argument counts before everything else, then access_token, the cloudbase token, appid and secret.
+        "" where there is nothing. An argument counts before everything else, then access_token, then the token of the
+        request where the call has one (`OF_THE_REQUEST`), then the cloudbase token, then appid and secret.
         """
-        usable = [name for name in _CREDENTIALS if getattr(self, name) and (name != "appid" or self.appsecret)]
-        return sorted(usable, key=lambda name: self.sources.get(name) != "argument")
+        if self.uses_side_car:
+            return "side-car"
+        usable = [name for name in _CREDENTIALS if (of_the_request if name == OF_THE_REQUEST else self._usable(name))]
+        return min(usable, key=lambda name: self.sources.get(name) != "argument", default="")
+
+    def _usable(self, name: str) -> bool:
+        return bool(getattr(self, name)) and (name != "appid" or bool(self.appsecret))
 
     @property
     def has_credentials(self) -> bool:
-        """Whether WeChat is meant to be called: credentials are there, or CloudRun's side-car, which adds a token."""
-        return any(getattr(self, name) for name in (*_CREDENTIALS, "appsecret")) or self.uses_side_car
+        """Whether WeChat is meant to be called: credentials are there, or half of them, or CloudRun's side-car."""
+        return bool(self.credential() or self.appid or self.appsecret)
 
     @property
     def missing_credential(self) -> str:
@@ -196,53 +215,83 @@ def load(arguments: Mapping[str, object] | None = None) -> Settings:
 
     Raises `CloudError`: -401002 for an unknown keyword, -601002 for a bad value, which it names with what is allowed.
     """
-    values = check(arguments or {})
-    sources = dict.fromkeys(values, "argument")
+    return in_force(check(arguments or {}))
+
+
+def in_force(arguments: Arguments = ()) -> Settings:
+    """The settings now in force, with keywords that `check` has parsed.
+
+    What did not change is not parsed again: a call costs a look at the environment and at two files.
+    Raises `CloudError` -601002 for a bad value.
+    """
+    return _combined(arguments, _environment(), files.version(_DOTENV), files.is_regular(_CLOUDRUN_TOKEN_FILE))
+
+
+@lru_cache(maxsize=16)
+def _combined(
+    arguments: Arguments, _texts: tuple[Any, ...], _version: files.Version | None, in_cloudrun: bool
+) -> Settings:
+    values, sources = dict(arguments), dict.fromkeys((name for name, _ in arguments), "argument")
     for setting, value, source in surroundings():
         if setting.name not in values:
             values[setting.name] = parsed(setting, value, source)
             sources[setting.name] = source
-    if not values.keys() & set(_CREDENTIALS[:3]) and Path(_CLOUDRUN_TOKEN_FILE).is_file():
+    if in_cloudrun and not values.keys() & {name for name in _CREDENTIALS if name != "appid"}:
         values["cloudbase_access_token_file"] = _CLOUDRUN_TOKEN_FILE
         sources["cloudbase_access_token_file"] = "CloudRun"
     return Settings(**values, sources=sources)
 
 
-def surroundings() -> Iterator[tuple[dataclasses.Field[Any], str, str]]:
+def surroundings() -> Iterator[tuple[dataclasses.Field[Any], str | Secret, str]]:
     """What the environment and `.env` set: the setting, its text, and where it stands; of two the one that counts."""
-    for setting in table():
-        for names, source in _sources():
-            value = names.get(setting.metadata["name"])
-            if value:
-                yield setting, value, source
-                break
+    dotenv, _ = _dotenv(files.version(_DOTENV))
+    for (name, setting), value in zip(_SETTINGS.items(), _environment(), strict=True):
+        if value:
+            yield setting, value, "environment"
+        elif text := dotenv.get(name):
+            yield setting, text, ".env"
 
 
 def names_set() -> set[str]:
     """Every name that the environment or `.env` sets, settings or not."""
-    return {name for names, _ in _sources() for name in names}
+    _, names = _dotenv(files.version(_DOTENV))
+    return {*os.environ, *names}
 
 
-def _sources() -> tuple[tuple[Mapping[str, str | None], str], ...]:
-    path = Path(".env").absolute()
-    return (os.environ, "environment"), (_dotenv(path, file_version(path)), ".env")
+def _environment() -> tuple[str | Secret | None, ...]:
+    """What the environment says of each setting, in the order of `_SETTINGS`."""
+    get = os.environ.get
+    return tuple([Secret(get(name) or "") if name in _SECRETS else get(name) for name in _SETTINGS])
 
 
-def check(arguments: Mapping[str, object]) -> dict[str, Any]:
+def sealed(*several: Mapping[str, object] | None) -> dict[str, Any]:
+    """Keywords in one mapping, with those that are secret where no traceback shows them; the last one counts."""
+    together = {name: value for mapping in several if isinstance(mapping, Mapping) for name, value in mapping.items()}
+    return {name: _sealed(value) if str(name).upper() in _SECRETS else value for name, value in together.items()}
+
+
+def _sealed(value: object) -> object:
+    if value is None or isinstance(value, Secret):
+        return value
+    # Of a value of a wrong type only the type goes on, which is as wrong.
+    return Secret(str(value)) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else type(value)
+
+
+def check(arguments: Mapping[str, object]) -> Arguments:
     """The given keywords alone, parsed, by field; raises what `load` raises for them."""
-    fields = {name: f for f in table() for name in (f.name, f.metadata["name"].lower())}
     values: dict[str, Any] = {}
     for name, value in arguments.items():
-        if name not in fields:
+        setting = _KEYWORDS.get(name)
+        if setting is None:
             known = ", ".join(f.name for f in table())
-            match = near(str(name), fields)
+            match = near(str(name), _KEYWORDS)
             cure = f"did you mean {match}?" if match else f"the settings are {known}"
             raise refusal(-401002, f"unknown setting {name!r}", cure)
-        if value is not None and value != "":
-            if fields[name].name in values:
-                raise refusal(-401002, f"the setting {fields[name].name} is given twice", "give it once")
-            values[fields[name].name] = parsed(fields[name], value, "argument")
-    return values
+        if value is not None and value != "" and value != Secret(""):
+            if setting.name in values:
+                raise refusal(-401002, f"the setting {setting.name} is given twice", "give it once")
+            values[setting.name] = parsed(setting, value, "argument")
+    return tuple(values.items())
 
 
 def environment() -> Mapping[str, str]:
@@ -269,38 +318,61 @@ def code_folders() -> list[Path]:
     return [*([_function_folder] if _function_folder else []), *deployed, Path.cwd()]
 
 
-def file_version(path: Path) -> tuple[int, int]:
-    """Changes when the file does, so that what was parsed once is parsed again only then."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return _NO_FILE
-    return stat.st_mtime_ns, stat.st_size
-
-
 def parsed(setting: dataclasses.Field[Any], value: object, source: str) -> Any:
     """One value; raises `CloudError` -601002 that names it, unless it is secret, and what is allowed."""
     name, secret = setting.metadata["name"], setting.metadata["secret"]
+    if secret:
+        value = _sealed(value)
     try:
-        if isinstance(value, (list, tuple, set, frozenset)) and setting.metadata["parse"] is _hosts:
-            value = ",".join(map(str, value))
-        if isinstance(value, bool) or not isinstance(value, (str, int, float, os.PathLike)):
-            raise ValueError("text or a number")
-        return setting.metadata["parse"](os.fspath(value) if isinstance(value, os.PathLike) else str(value).strip())
+        return _parsed(setting, value)
     except ValueError as error:
-        came = "a value" if secret else repr(value)[:60]
-        raise setting_error(name, f"{came} ({source})", str(error)) from None
+        expected = str(error)
+    # Raised out here so that no text of a secret rides along in __context__.
+    raise setting_error(name, f"{'a value' if secret else repr(value)[:60]} ({source})", expected)
+
+
+def _parsed(setting: dataclasses.Field[Any], value: object) -> Any:
+    parse = setting.metadata["parse"]
+    if isinstance(value, Secret):
+        return Secret(parse(value.reveal().strip()))
+    if isinstance(value, (list, tuple, set, frozenset)) and parse is _hosts:
+        value = ",".join(map(str, value))
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, os.PathLike)):
+        raise ValueError("text or a number")
+    return parse(os.fspath(value) if isinstance(value, os.PathLike) else str(value).strip())
 
 
 @lru_cache(maxsize=8)
-def _dotenv(path: Path, version: tuple[int, int]) -> Mapping[str, str | None]:
-    if version == _NO_FILE or not path.is_file():
-        return {}
+def _dotenv(version: files.Version | None) -> tuple[Mapping[str, str | Secret], frozenset[str]]:
+    """What `./.env` says of the settings, and every name that stands in it."""
+    if version is None or not files.is_regular(_DOTENV):
+        return {}, frozenset()
+    try:
+        # utf-8-sig: editors on Windows write a byte order mark.
+        text = Secret(files.read(_DOTENV).decode("utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+    else:
+        return _named(text)
+    cure = "save it as UTF-8 text that this user can read"
+    raise setup_error(f"{Path(_DOTENV).absolute()} cannot be read ({why})", cure)
+
+
+def _named(text: Secret) -> tuple[Mapping[str, str | Secret], frozenset[str]]:
+    import io
+
     from dotenv import dotenv_values
 
-    try:
-        # utf-8-sig: editors on Windows write a byte order mark. Secrets may hold "$", so nothing is interpolated.
-        return dotenv_values(path, interpolate=False, encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        cure = "save it as UTF-8 text that this user can read"
-        raise setup_error(f"{path} cannot be read ({type(error).__name__})", cure) from None
+    # Secrets may hold "$", so nothing is interpolated.
+    found = dotenv_values(stream=io.StringIO(text.reveal()), interpolate=False)
+    mine = {name: value for name, value in found.items() if name in _SETTINGS and value}
+    return {name: Secret(v) if name in _SECRETS else v for name, v in mine.items()}, frozenset(found)
+
+
+# Variable -> setting; keyword -> setting, the variable in lower case being one too; the variables and keywords, in
+# upper case, of those that are secret.
+_SETTINGS: Mapping[str, dataclasses.Field[Any]] = {setting.metadata["name"]: setting for setting in table()}
+_KEYWORDS: Mapping[str, dataclasses.Field[Any]] = {
+    name: setting for setting in table() for name in (setting.name, setting.metadata["name"].lower())
+}
+_SECRETS = frozenset(name.upper() for name, setting in _KEYWORDS.items() if setting.metadata["secret"])

@@ -72,7 +72,7 @@ class Server:
         self._secret = secret
         self._state = State(
             Options(
-                settings=Settings(**check({**settings, "appid": appid, "appsecret": secret})),
+                settings=Settings(**dict(check({**settings, "appid": appid, "appsecret": secret}))),
                 strict=strict,
                 config=config,
                 max_bytes=max_bytes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import time
 from collections.abc import Callable
@@ -15,6 +16,10 @@ from cloudfn.errors import CloudError, named, refusal
 from cloudfn.settings import Settings
 
 Find: TypeAlias = Callable[..., crop.Found]  # called as cloudfn.crop.find(picture, ratios, max_megapixels=..., ...)
+
+
+# A PNG of one grey pixel.
+_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
 
 
 class Local:
@@ -41,6 +46,10 @@ class Local:
             return answer(call, self._find, self._settings, trace)
         except CloudError as error:
             raise named(error, call.api) from error
+
+    def warm_up(self, *, network: bool = False) -> None:  # noqa: ARG002 - it has none
+        """Load the engine and its networks, with the smallest of pictures."""
+        self._find(base64.b64decode(_PIXEL), (1.0,))
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
+from cloudfn import files, forks
 from cloudfn.errors import CloudError, refusal
 from cloudfn.net.deadline import Deadline
+from cloudfn.secret import Secret
 from cloudfn.settings import Settings
 
 # WeChat's words for: this token is not good (any more).
@@ -25,22 +25,32 @@ _LONGEST = 7200  # no WeChat token lives longer
 _UNKNOWN_LIFE = 60  # of a token whose life is not told: short, but no storm of requests
 
 
-@dataclass(frozen=True)
-class Token:
-    """A query parameter's name and value; the latter is secret."""
+class Token(NamedTuple):
+    """A query parameter's name and its secret value."""
 
     parameter: str
-    value: str = field(repr=False)
+    value: Secret
+
+
+class Issue(NamedTuple):
+    """A token as WeChat issues it; `life` is what stands in expires_in, normally a number of seconds."""
+
+    value: Secret
+    life: object
+
+
+Ask = Callable[[str, Deadline], Issue]
+"""Asks WeChat for a token for a call of the API that is named; raises `CloudError`."""
 
 
 class TokenSource(Protocol):
     """Where tokens come from."""
 
     def get(self, api: str, deadline: Deadline) -> Token | None:
-        """A token to call with, None where none is sent; raises `CloudError`, and TimeoutError at the deadline."""
+        """Return a token, None where none is sent; raise `CloudError`, and TimeoutError at the deadline."""
 
     def renew(self, refused: Token) -> bool:
-        """Told that WeChat refused this token; whether `get` may give another one now."""
+        """Drop the token that WeChat refused; return whether `get` may give another one now."""
 
 
 class Fixed:
@@ -59,7 +69,7 @@ class Fixed:
 class TokenFile:
     """A cloudbase token in a file that CloudRun replaces every 10 minutes: read for each call."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self._path = path
 
     def get(self, api: str, deadline: Deadline) -> Token:  # noqa: ARG002
@@ -72,17 +82,18 @@ class TokenFile:
             return False
 
     def _read(self, api: str) -> Token:
+        value = why = None
         try:
-            value = self._path.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            value, why = "", f"cannot be read ({type(error).__name__})"
-        else:
-            why = "is empty"
+            value = Secret(files.read(self._path).decode().strip())
+        except OSError as error:
+            why = f"cannot be read ({error.strerror})"
+        except UnicodeDecodeError:
+            why = "cannot be read (it is no text)"
         if not value:
             cure = (
                 'switch on the "cloud call token" for the CloudRun version, or correct WX_CLOUDBASE_ACCESS_TOKEN_FILE'
             )
-            raise refusal(41001, f"access_token missing: {self._path} {why}", cure, api=api)
+            raise refusal(41001, f"access_token missing: {self._path} {why or 'is empty'}", cure, api=api)
         return Token("cloudbase_access_token", value)
 
 
@@ -96,15 +107,17 @@ class Issued:
     However many threads ask at once, one request is made; all of them get its answer, or its error.
     """
 
-    def __init__(self, ask: Callable[[str, Deadline], dict[str, Any]], clock: Callable[[], float] = time.time) -> None:
-        """`ask` gives WeChat's JSON with a new token, for the call of an API, or raises `CloudError`.
-
-        The clock is the wall's: a monotonic one may stand still while a platform freezes the process.
-        """
+    def __init__(self, ask: Ask, clock: Callable[[], float] = time.time) -> None:
+        """The clock is the wall's: a monotonic one may stand still while a platform freezes the process."""
         self._ask = ask
         self._clock = clock
-        self._lock = threading.Lock()
         self._kept: tuple[Token, float] | None = None
+        self.after_fork()
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """The child keeps the token, and asks for the next one itself."""
+        self._lock = threading.Lock()
         self._pending: Future[Token] | None = None
 
     def get(self, api: str, deadline: Deadline) -> Token:
@@ -134,9 +147,9 @@ class Issued:
 
     def _fetch(self, pending: Future[Token], api: str, deadline: Deadline) -> Token:
         try:
-            answer = self._ask(api, deadline)
-            token = Token("access_token", answer["access_token"])
-            until = self._clock() + _kept_for(answer.get("expires_in"))
+            issue = self._ask(api, deadline)
+            token = Token("access_token", issue.value)
+            until = self._clock() + _kept_for(issue.life)
         except BaseException as error:
             with self._lock:
                 self._pending = None
@@ -171,15 +184,19 @@ class Missing:
         return False
 
 
-def source(settings: Settings, ask: Callable[[str, Deadline], dict[str, Any]]) -> TokenSource:
-    """The source that the settings name: the first of their credentials, none for CloudRun's side-car."""
-    if settings.uses_side_car:
-        return Fixed(None)
-    name = next(iter(settings.credentials()), None)
-    if name in ("access_token", "cloudbase_access_token"):
-        return Fixed(Token(name, getattr(settings, name)))
-    if name == "cloudbase_access_token_file":
-        return TokenFile(Path(settings.cloudbase_access_token_file))
-    if name:
-        return Issued(ask)
-    return Missing(settings.missing_credential)
+def source(settings: Settings, ask: Ask) -> TokenSource:
+    """Return the source of the tokens that the settings name; `Settings.credential` tells which one counts."""
+    return _SOURCES[settings.credential()](settings, ask)
+
+
+# Credential -> the source of its tokens.
+_SOURCES: dict[str, Callable[[Settings, Ask], TokenSource]] = {
+    "side-car": lambda _settings, _ask: Fixed(None),
+    "access_token": lambda settings, _ask: Fixed(Token("access_token", settings.access_token)),
+    "cloudbase_access_token": lambda settings, _ask: Fixed(
+        Token("cloudbase_access_token", settings.cloudbase_access_token)
+    ),
+    "cloudbase_access_token_file": lambda settings, _ask: TokenFile(settings.cloudbase_access_token_file),
+    "appid": lambda _settings, ask: Issued(ask),
+    "": lambda settings, _ask: Missing(settings.missing_credential),
+}

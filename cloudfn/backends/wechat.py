@@ -11,44 +11,35 @@ import ipaddress
 import json
 import logging
 import math
-import random
+import os
 import re
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from html import escape
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
-
-from urllib3.fields import RequestField
-from urllib3.filepost import encode_multipart_formdata
+from urllib.parse import urlsplit
 
 from cloudfn.backends import tokens
+from cloudfn.backends.redaction import redacted
+from cloudfn.backends.retry import Retries
 from cloudfn.call.apis import APIS
+from cloudfn.call.media import Bytes
 from cloudfn.call.naming import to_snake
 from cloudfn.call.reply import errcode, parse
 from cloudfn.call.values import Call, Media, Ratios, Trace
 from cloudfn.codes import CODES
 from cloudfn.errors import CloudError, Limit, failure, refusal, setting_error
 from cloudfn.net.deadline import Deadline
-from cloudfn.net.transport import Request, Transport, TransportError
-from cloudfn.settings import SIDE_CAR, Settings
+from cloudfn.net.transport import OutgoingRequest, Transport, TransportError
+from cloudfn.secret import Secret
+from cloudfn.settings import OF_THE_REQUEST, SIDE_CAR, Settings
 
 _log = logging.getLogger("cloudfn")
 
 _MAX_PICTURE = 2 * 1024 * 1024  # WeChat says "less than 2M"; which of the two it means is unknown
 _WARN_PICTURE = 2_000_000
-_MAX_ATTEMPTS = 3
-_BACK_OFF = 0.2  # seconds before the first repetition, doubled each time, give or take half
 _BUSY = -1
 _SHOWN = 300  # characters of a network error's cause
-
-_TELLING = 8  # characters; anything shorter may stand in a text by chance
-_NAMED = re.compile(
-    r"""((?:\b|_)(?:access_token|secret|img_url)["']?\s*[=:]\s*["']?)[^\s"'&<>]+""",
-    re.IGNORECASE,
-)
 
 
 class _Outcome(NamedTuple):
@@ -60,24 +51,27 @@ class _Outcome(NamedTuple):
     wait: float
 
 
+@dataclass
+class _Progress:
+    """One call on its way: its deadline, how often it was tried, and whom to tell."""
+
+    api: str
+    deadline: Deadline
+    trace: Trace
+    attempts: int = 0
+
+
 class WeChat:
     """The backend that calls WeChat; thread-safe, its connections are used again."""
 
     name = "wechat"
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        sleep: Callable[[float], None] = time.sleep,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
+    def __init__(self, settings: Settings, *, retries: Retries | None = None) -> None:
         """Raises `CloudError` -601002 where CLOUDFN_API_BASE is an address that no token may be sent to."""
         self._settings = settings
         self._base = _checked_base(settings)
-        self._sleep = sleep
-        self._jitter = jitter
-        self._transport = Transport(proxy=settings.proxy, ca_bundle=settings.ca_bundle)
+        self._retries = retries or Retries()
+        self._transport = Transport(self._base, proxy=settings.proxy, ca_bundle=settings.ca_bundle)
         self._tokens = tokens.source(settings, self._ask_for_token)
 
     def __repr__(self) -> str:
@@ -86,60 +80,74 @@ class WeChat:
     def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
         """WeChat's JSON for `call`, before CLOUDFN_TIMEOUT is over.
 
-        A token that WeChat refuses is renewed once. Repeated is only what WeChat cannot have run: without a
-        connection, on a kept connection that closed before any answer, and errcode -1.
+        A token that WeChat refuses is renewed once. What went out whole is never repeated, but for errcode -1, with
+        which WeChat asks for it; what found no connection, or broke off while it was written, is.
 
         Raises `CloudError`: 41001 without credentials, 101002 for a picture of 2 MiB and more (both before any
         network), -604102 when the time is over, -601003 without a connection, -601001 for an answer that is no JSON.
         """
-        deadline = Deadline(min(self._settings.timeout, call.seconds or math.inf))
+        progress = _Progress(call.api, Deadline(min(self._settings.timeout, call.seconds or math.inf)), trace)
         _check_sizes(call)
-        given = tokens.Token("cloudbase_access_token", call.token) if call.token else None
-        source = tokens.Fixed(given) if given else self._tokens
-        token = self._token(source, call.api, deadline)
+        source = self._source(call)
+        token = self._token(source, progress)
         api = APIS[call.api]
         body, content_type = _multipart(call, api.text + api.media)
-        trace.bytes = len(body)
-        query = {to_snake(name): call.params[name] for name in api.query if name in call.params}
-        request = Request("POST", self._base + api.path, query, body, content_type)
-        answer = self._exchange(call.api, _with_token(request, token), deadline, trace)
+        trace.bytes = sum(map(len, body))
+        query = {to_snake(name): _signed(call.params[name]) for name in api.query if name in call.params}
+        request = OutgoingRequest("POST", api.path, query, body, content_type)
+        answer = self._exchange(_with_token(request, token), progress)
         if token and errcode(call.api, answer) in tokens.REFUSED and source.renew(token):
-            token = self._token(source, call.api, deadline)
-            answer = self._exchange(call.api, _with_token(request, token), deadline, trace)
+            token = self._token(source, progress)
+            answer = self._exchange(_with_token(request, token), progress)
         return answer
 
+    def warm_up(self, *, network: bool = False) -> None:
+        """Load what a call needs; with `network` also fetch a token, and keep the connection. Raises `CloudError`."""
+        self._transport.warm_up()
+        if network:
+            self._token(self._tokens, _Progress("", Deadline(self._settings.timeout), Trace()))
+
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; those of calls that run are closed when they end."""
         self._transport.close()
 
-    def _token(self, source: tokens.TokenSource, api: str, deadline: Deadline) -> tokens.Token | None:
+    def _source(self, call: Call) -> tokens.TokenSource:
+        if call.token and self._settings.credential(of_the_request=True) == OF_THE_REQUEST:
+            return tokens.Fixed(tokens.Token("cloudbase_access_token", call.token))
+        return self._tokens
+
+    def _token(self, source: tokens.TokenSource, progress: _Progress) -> tokens.Token | None:
         try:
-            return source.get(api, deadline)
+            token = source.get(progress.api, progress.deadline)
         except TimeoutError:
-            raise failure(api, -604102, _too_late(deadline)) from None
+            raise failure(progress.api, -604102, _too_late(progress.deadline)) from None
+        if token and not _is_text(token.value):
+            cure = "set it to the token that WeChat issued, with nothing before or after it"
+            raise refusal(41001, "the access token holds characters that none has", cure, api=progress.api)
+        return token
 
-    def _exchange(self, api: str, request: Request, deadline: Deadline, trace: Trace) -> dict[str, Any]:
-        """The answer to a request that is repeated, within the deadline, as long as WeChat cannot have run it.
+    def _exchange(self, request: OutgoingRequest, progress: _Progress) -> dict[str, Any]:
+        """The answer to a request that is repeated as long as that is right, possible and in time.
 
-        `trace` counts the attempts of the whole call: a token that was renewed gets one more, whatever came before.
+        The attempts are those of the whole call: a token that was renewed gets one more, whatever came before.
         """
         redact = partial(redacted, secrets=_secrets(request, self._settings))
-        for number in range(max(1, _MAX_ATTEMPTS - trace.attempts)):
-            trace.attempts += 1
-            outcome = self._attempt(api, request, deadline, redact)
-            pause = max(outcome.wait, _BACK_OFF * 2**number * (0.5 + self._jitter()))
-            if not outcome.again or trace.attempts >= _MAX_ATTEMPTS or not _fits(pause, deadline):
+        while True:
+            progress.attempts += 1
+            progress.trace.attempts = progress.attempts
+            outcome = self._attempt(request, progress, redact)
+            if not outcome.again or not self._retries.pause(progress.attempts, outcome.wait, progress.deadline):
                 break
-            self._sleep(pause)
         if outcome.error:
             raise outcome.error
         return outcome.answer
 
-    def _attempt(self, api: str, request: Request, deadline: Deadline, redact: Callable[[str], str]) -> _Outcome:
+    def _attempt(self, request: OutgoingRequest, progress: _Progress, redact: Callable[[str], str]) -> _Outcome:
+        api = progress.api
         try:
-            reply = self._transport.send(request, deadline)
+            reply = self._transport.send(request, progress.deadline)
         except TransportError as error:
-            text = _too_late(deadline) if error.code == -604102 else redact(error.text)[:_SHOWN]
+            text = _too_late(progress.deadline) if error.code == -604102 else redact(error.text)[:_SHOWN]
             problem = failure(api, error.code, text, retryable=error.retryable)
             # What the other side wrote may stand in the cause, and so may a secret that it echoes.
             problem.__cause__ = error.__cause__ if redact(str(error.__cause__)) == str(error.__cause__) else None
@@ -148,42 +156,50 @@ class WeChat:
             answer = parse(api, reply.body, status=reply.status, content_type=reply.content_type, redact=redact)
             code = errcode(api, answer)
         except CloudError as error:
+            # Another error, so that no variable of those that read the answer stays with it.
             return _Outcome({}, CloudError(error.errCode, redact(error.errMsg), api=api), again=False, wait=0)
         if code:
             errmsg = answer.get("errmsg")
-            answer["errmsg"] = redact(errmsg if isinstance(errmsg, str) else f"(no errmsg: {json.dumps(errmsg)})")
+            shown = redact(errmsg if isinstance(errmsg, str) else f"(no errmsg: {json.dumps(errmsg)})")
+            answer = {"errcode": code, "errmsg": shown}
         return _Outcome(answer, None, code == _BUSY, reply.retry_after or 0)
 
-    def _ask_for_token(self, api: str, deadline: Deadline) -> dict[str, Any]:
-        """WeChat's JSON with a new access token; its own code and words where it refuses, with the cure in the hint."""
-        fields = {
-            "grant_type": "client_credential",
-            "appid": self._settings.appid,
-            "secret": self._settings.appsecret,
-        }
-        if self._settings.token_api == "token":
-            request = Request("GET", f"{self._base}/cgi-bin/token", fields)
-        else:
-            # Never force_refresh: it would make the token void that other processes hold.
-            body = json.dumps(fields).encode()
-            request = Request("POST", f"{self._base}/cgi-bin/stable_token", {}, body, "application/json")
-        answer = self._exchange(api, request, deadline, Trace())
-        code = errcode(api, answer)
+    def _ask_for_token(self, api: str, deadline: Deadline) -> tokens.Issue:
+        """A new access token; raises with WeChat's own code and words where it refuses, with the cure in the hint."""
+        answer = self._exchange(_token_request(self._settings), _Progress(api, deadline, Trace()))
+        code, token = errcode(api, answer), answer.pop("access_token", None)
+        token = Secret(token if isinstance(token, str) else "")
         if code:
             raise failure(api, code, answer["errmsg"], cure=_token_cure(code, answer["errmsg"]))
-        if not isinstance(answer.get("access_token"), str) or not answer["access_token"]:
+        if not token or not _is_text(token):
             raise failure(api, -601001, "wechat server internal error, the answer for a token holds none")
-        return answer
+        return tokens.Issue(token, answer.get("expires_in"))
 
 
-def _fits(pause: float, deadline: Deadline) -> bool:
-    try:
-        return pause < deadline.remaining()
-    except TimeoutError:
-        return False
+def _token_request(settings: Settings) -> OutgoingRequest:
+    fields: dict[str, str | Secret] = {"grant_type": "client_credential", "appid": settings.appid}
+    fields["secret"] = settings.appsecret
+    if settings.token_api == "token":
+        return OutgoingRequest("GET", "/cgi-bin/token", fields)
+    # Never force_refresh: it would make the token void that other processes hold.
+    return OutgoingRequest("POST", "/cgi-bin/stable_token", {}, [_json(fields)], "application/json")
 
 
-def _with_token(request: Request, token: tokens.Token | None) -> Request:
+def _json(fields: Mapping[str, str | Secret]) -> memoryview:
+    """JSON as bytes that no traceback shows."""
+    return memoryview(json.dumps(fields, default=Secret.reveal).encode())
+
+
+def _signed(url: str) -> str | Secret:
+    """A picture's address, as a secret where it may hold a signature."""
+    return Secret(url) if "?" in url else url
+
+
+def _is_text(secret: Secret) -> bool:
+    return secret.reveal().isprintable()  # as no lone surrogate is
+
+
+def _with_token(request: OutgoingRequest, token: tokens.Token | None) -> OutgoingRequest:
     return replace(request, query={token.parameter: token.value, **request.query}) if token else request
 
 
@@ -201,26 +217,10 @@ def _too_late(deadline: Deadline) -> str:
     return f"no answer within {deadline.seconds:.3g} seconds"
 
 
-def _secrets(request: Request, settings: Settings) -> list[str]:
+def _secrets(request: OutgoingRequest, settings: Settings) -> list[Secret]:
     """What of a request must not be shown should an answer echo it: the token, the app secret, a signed URL."""
-    public = ("grant_type", "appid")
-    given = [
-        value for name, value in request.query.items() if name not in public and (name != "img_url" or "?" in value)
-    ]
-    return [*given, settings.appsecret]
-
-
-def redacted(text: str, secrets: Iterable[str]) -> str:
-    """`text` without the secrets, in the forms in which a page or a log may echo them.
-
-    Besides, the values of `access_token`, `secret` and the like are taken out wherever they are named, so that a
-    token too short to be looked for everywhere, or one that is only just being issued, does not stay either.
-    """
-    for secret in secrets:
-        if len(secret) >= _TELLING:
-            for form in {secret, quote(secret, safe=""), quote(secret), escape(secret)}:
-                text = re.sub(re.escape(form), "***", text, flags=re.IGNORECASE)
-    return _NAMED.sub(r"\1***", text)
+    sent = [value for value in request.query.values() if isinstance(value, Secret)]
+    return [*sent, settings.appsecret]
 
 
 def _checked_base(settings: Settings) -> str:
@@ -264,17 +264,22 @@ def _check_sizes(call: Call) -> None:
             )
 
 
-def _multipart(call: Call, names: tuple[str, ...]) -> tuple[bytes, str | None]:
-    """The body and its content type; no body at all where the call has no such parameters."""
-    fields = []
+def _multipart(call: Call, names: Sequence[str]) -> tuple[list[Bytes], str | None]:
+    """The body in pieces, a picture being one as it is, and its content type; nothing where there are no such parts."""
+    boundary = os.urandom(16).hex()
+    pieces: list[Bytes] = []
+    text = ""  # what has not become a piece yet
     for name in names:
-        if name in call.params:
-            value = call.params[name]
-            if isinstance(value, Media):
-                field = RequestField(to_snake(name), value.value, filename=value.file_name)  # type: ignore[arg-type]
-                field.make_multipart(content_type=value.content_type)
-            else:
-                field = RequestField(to_snake(name), value.text if isinstance(value, Ratios) else str(value))
-                field.make_multipart()
-            fields.append(field)
-    return encode_multipart_formdata(fields) if fields else (b"", None)
+        value = call.params.get(name)
+        if value is None:
+            continue
+        text += f'--{boundary}\r\nContent-Disposition: form-data; name="{to_snake(name)}"'
+        if isinstance(value, Media):
+            text += f'; filename="{value.file_name}"\r\nContent-Type: {value.content_type}\r\n\r\n'
+            pieces += [text.encode(), value.value]
+            text = "\r\n"
+        else:
+            text += f"\r\n\r\n{value.text if isinstance(value, Ratios) else value}\r\n"
+    if not text:
+        return [], None
+    return [*pieces, f"{text}--{boundary}--\r\n".encode()], f"multipart/form-data; boundary={boundary}"

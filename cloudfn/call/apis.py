@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, NamedTuple
+
+from cloudfn.call import schema
 
 
 class Api(NamedTuple):
@@ -26,7 +27,7 @@ class Api(NamedTuple):
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the parameters."""
-        return load_schema(self.name)
+        return schema.load(self.name)
 
 
 APIS: Mapping[str, Api] = {
@@ -36,13 +37,3 @@ APIS: Mapping[str, Api] = {
         Api("img.aiCrop", "/cv/img/aicrop", query=("imgUrl",), text=("ratios",), media=("img",)),
     )
 }
-
-
-@cache
-def load_schema(name: str) -> dict[str, Any]:
-    """The JSON Schema in `schemas/<name>.json`."""
-    import json
-    from importlib.resources import files
-
-    loaded: dict[str, Any] = json.loads(files("cloudfn.call").joinpath("schemas", f"{name}.json").read_bytes())
-    return loaded

@@ -10,6 +10,7 @@ from functools import cache
 from typing import TypeAlias
 
 from cloudfn import formats
+from cloudfn.call import schema
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
@@ -87,7 +88,5 @@ def _base64(text: str) -> bytes:
 
 @cache
 def _extensions() -> dict[str, str]:
-    from importlib.resources import files
-
-    table: dict[str, str] = json.loads(files("cloudfn.call").joinpath("media_types.json").read_bytes())
+    table: dict[str, str] = json.loads(schema.data("media_types.json"))
     return table

@@ -6,12 +6,12 @@ Source: wx-server-sdk 4.0.2, recorded by running it.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 _UPPER = re.compile(r"[A-Z]")
+_LONGEST = 64  # characters of a name that may be meant for one of ours, and that it is worth comparing
 _UNDERSCORE_LOWER = re.compile(r"_[a-z]")
 
 
@@ -41,6 +41,10 @@ def rename(value: Any, convert: Callable[[str], str]) -> Any:
 
 def near(name: str, names: Iterable[str]) -> str | None:
     """The one of `names` that `name` looks like a misspelling of, upper and lower case and underscores left aside."""
+    if len(name) > _LONGEST:
+        return None
+    from difflib import get_close_matches
+
     plain = {re.sub(r"[\W_]", "", candidate).lower(): candidate for candidate in names}
-    found = difflib.get_close_matches(re.sub(r"[\W_]", "", name).lower(), plain, n=1, cutoff=0.8)
+    found = get_close_matches(re.sub(r"[\W_]", "", name).lower(), plain, n=1, cutoff=0.8)
     return plain[found[0]] if found else None

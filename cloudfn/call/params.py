@@ -10,19 +10,15 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence, Sized
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
-from cloudfn.call import media
+from cloudfn.call import apis, media, schema
 from cloudfn.call.apis import Api
 from cloudfn.call.naming import near, to_snake
 from cloudfn.call.values import Call, Media, Ratios
 from cloudfn.errors import CloudError, parameter_error
-
-if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
 
 _log = logging.getLogger("cloudfn")
 
@@ -136,49 +132,48 @@ def _shorthand(api: Api, name: str, value: object) -> object:
 
 def _validate(api: Api, fields: dict[str, Any]) -> None:
     """Raise for the first breach of the API's schema; unknown names first, they are the usual cause of the others."""
+    if schema.acceptance(api.name)(fields):
+        return
     try:
-        errors = sorted(_validator(api).iter_errors(fields), key=lambda e: e.validator != "additionalProperties")
+        breaches = schema.breaches(api.name, fields)
     except RecursionError:
         raise _refusal(api, "the parameters", "values nested too deep", api.schema()["description"]) from None
-    if not errors:
-        return
-    error = errors[0]
-    rule, instance = cast("dict[str, Any]", error.schema), cast(Any, error.instance)
-    name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)[1:]
-    if error.validator == "additionalProperties":
+    breach = min(breaches, key=lambda breach: breach.validator != "additionalProperties")
+    rule, instance = cast("dict[str, Any]", breach.schema), cast(Any, breach.instance)
+    name = schema.place(breach)
+    if breach.validator == "additionalProperties":
         unknown = next(key for key in instance if key not in rule["properties"])
         raise _unknown(api, f"{name}.{unknown}", tuple(rule["properties"]))
-    if error.validator == "required":
+    if breach.validator == "required":
         missing = next(key for key in rule["required"] if key not in instance)
         raise _refusal(
             api, f"{name}.{missing}" if name else missing, "nothing", rule["properties"][missing]["description"]
         )
-    if error.validator == "oneOf":
+    if breach.validator == "oneOf":
         choice = [key for option in rule["oneOf"] for key in option["required"]]
         came = " and ".join(key for key in choice if key in fields) or "neither"
         raise _refusal(api, " / ".join(choice), came, f"exactly one of {' and '.join(choice)}")
-    if error.validator == "maxItems":
+    if breach.validator == "maxItems":
         raise _refusal(api, name, _describe(instance), f"at most {rule['maxItems']} items")
-    raise _refusal(api, name, _describe(instance), rule.get("description", ""), wrong_type=error.validator == "type")
+    raise _refusal(api, name, _describe(instance), rule.get("description", ""), wrong_type=breach.validator == "type")
 
 
-@cache
-def _validator(api: Api) -> Draft202012Validator:
-    from jsonschema import Draft202012Validator, validators
+def warm_up() -> None:
+    """Load what reading the parameters of any API needs."""
+    for name in apis.APIS:
+        schema.acceptance(name)
+    media.file_name("img", "image/jpeg")
 
-    def is_array(_checker: object, instance: object) -> bool:
-        return isinstance(instance, (list, tuple))
 
-    def is_object(_checker: object, instance: object) -> bool:
-        return isinstance(instance, Mapping)
-
-    checker = Draft202012Validator.TYPE_CHECKER.redefine_many({"array": is_array, "object": is_object})
-    extended = validators.extend(Draft202012Validator, type_checker=checker)  # type: ignore[no-untyped-call]
-    return cast("Draft202012Validator", extended(api.schema()))
+# Characters of a URL. Servers refuse lines of over 8 KB; what is longer is a picture in a data URI, or a slip.
+_MAX_URL = 8192
+_LONG_URL_CURE = "send the picture's bytes as img"
 
 
 def _url(api: Api, name: str, value: str) -> str:
     expected = api.schema()["properties"][name]["description"]
+    if len(value) > _MAX_URL:
+        raise _refusal(api, name, f"a URL of {len(value):,} characters", f"at most {_MAX_URL:,}", cure=_LONG_URL_CURE)
     if not value.isprintable() or value != value.strip():
         raise _refusal(api, name, "a URL with white space around it or control characters in it", expected)
     try:
@@ -240,6 +235,9 @@ def _ratios(api: Api, name: str, value: object) -> Ratios | None:
     return Ratios(",".join(text for text, _ in pairs), tuple(number for _, number in pairs)) if pairs else None
 
 
+_MAX_RATIO = 400  # characters; the smallest float has 326
+
+
 def _ratio(api: Api, name: str, item: object) -> tuple[str, float]:
     """One aspect ratio as text for the wire and as a number: a decimal as it came, w:h as %.6g."""
     expected = 'finite decimals above 0 or w:h, joined by an ASCII comma, such as "1,2.35,16:9"'
@@ -247,16 +245,16 @@ def _ratio(api: Api, name: str, item: object) -> tuple[str, float]:
     try:
         if not isinstance(item, str):
             number = float(item)  # type: ignore[arg-type]
-            if math.isfinite(number):
+            if math.isfinite(number) and number > 0:  # written out, 1E-400000000 has 400 MB
                 text = format(item if isinstance(item, Decimal) else Decimal(str(item)), "f")
-        elif match := _RATIO.fullmatch(text):
+        elif len(text) <= _MAX_RATIO and (match := _RATIO.fullmatch(text)):
             number = float(match[1]) / float(match[2] or 1)
             text = f"{number:.6g}" if match[2] else text
     except (ArithmeticError, ValueError):
         number = math.nan
     except TypeError:
         raise _refusal(api, name, _describe(item), expected, wrong_type=True) from None
-    if not (math.isfinite(number) and number > 0):
+    if not (math.isfinite(number) and number > 0) or len(text) > _MAX_RATIO:
         shown = f'"{text[:40]}"' if isinstance(item, str) else _describe(item)
         cure = next((cure for sign, cure in _RATIO_CURES.items() if sign in text), "") if isinstance(item, str) else ""
         raise _refusal(api, name, shown, expected, cure=cure)

@@ -16,7 +16,7 @@ _SHOWN = 500
 
 def parse(
     api: str,
-    body: bytes,
+    body: bytes | memoryview,
     *,
     status: int = 200,
     content_type: str = "application/json",
@@ -29,23 +29,28 @@ def parse(
     for a broken application/json with status 200; otherwise status and type stand before the body. `redact` takes
     secrets out of the text that is shown: an error page may echo the address that was called.
     """
-    try:
-        # As in the SDK a byte that is no UTF-8 does not cost the code that stands beside it.
-        reply = json.loads(body.decode("utf-8-sig", "replace"), parse_constant=_no_constant)
-        problem = "" if isinstance(reply, dict) else "is no JSON object"
-    except (ValueError, RecursionError):
-        problem = "is invalid json"
+    reply, problem = _object(body)
     if not problem and (status == 200 or errcode(api, reply)):
-        return reply  # type: ignore[no-any-return]
+        return reply
     said = (
         ""
         if status == 200 and "application/json" in content_type
         else f" (HTTP {status}, {redact(content_type) or 'no type'})"
     )
-    text = redact(body.decode("utf-8", "replace"))[:_SHOWN] or "(empty)"
+    text = redact(str(body, "utf-8", "replace"))[:_SHOWN] or "(empty)"
     raise failure(
         api, -601001, f"wechat server internal error{said}, response body {problem or 'names no failure'}: {text}"
     )
+
+
+def _object(body: bytes | memoryview) -> tuple[dict[str, Any], str]:
+    """The JSON object that a body holds, or what is wrong with it."""
+    try:
+        # As in the SDK a byte that is no UTF-8 does not cost the code that stands beside it.
+        reply = json.loads(str(body, "utf-8-sig", "replace"), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return {}, "is invalid json"
+    return (reply, "") if isinstance(reply, dict) else ({}, "is no JSON object")
 
 
 def normalise(api: str, reply: Mapping[str, Any], *, convert_case: bool = True) -> dict[str, Any]:

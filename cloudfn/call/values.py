@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from cloudfn.secret import Secret
+
 
 @dataclass(frozen=True)
 class Media:
@@ -36,7 +38,7 @@ class Call:
     api: str
     params: Mapping[str, Any]
     seconds: float | None = None
-    token: str = field(default="", repr=False)
+    token: Secret | None = None
 
 
 @dataclass
@@ -48,12 +50,18 @@ class Trace:
 
 
 class Backend(Protocol):
-    """Turns a call into WeChat's own JSON (errcode, errmsg, results, img_size)."""
+    """Turns a call into WeChat's own JSON (errcode, errmsg, results, img_size); thread-safe.
+
+    A backend may wrap another one, such as a cache or a fallback.
+    """
 
     name: str
 
     def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
         """Answer `call`; raise `CloudError` (made by `failure`) where there is no answer."""
 
+    def warm_up(self, *, network: bool = False) -> None:
+        """Load what a call needs; only with `network` does anything go out. Raises `CloudError`."""
+
     def close(self) -> None:
-        """Give back connections; the backend is not used afterwards."""
+        """Give back connections. No call begins afterwards; those that run end as they would."""

@@ -21,6 +21,7 @@ from pathlib import Path
 from cloudfn import permissions, settings
 from cloudfn.errors import setup_error
 from cloudfn.platforms.base import Host
+from cloudfn.secret import Secret
 
 # What a bundle needs besides cloudfn: the distribution's own dependencies (a test compares), and one that pip leaves
 # out when it runs on a newer Python than the bundle's, because it evaluates markers for its own.
@@ -164,9 +165,9 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 def _check_contents(files: Mapping[str, Path | bytes]) -> None:
     """No secret that is set on this machine stands in a file."""
     for setting, value, _source in settings.surroundings():
-        if setting.metadata["secret"] and len(value) >= _SHORTEST_SECRET:
+        if isinstance(value, Secret) and len(value) >= _SHORTEST_SECRET:
             for name, content in files.items():
-                if value.encode() in (content if isinstance(content, bytes) else content.read_bytes()):
+                if value.reveal().encode() in (content if isinstance(content, bytes) else content.read_bytes()):
                     raise setup_error(
                         f"{name} holds the value of {setting.metadata['name']}",
                         "take it out; set it in the function's environment variables",

@@ -16,6 +16,7 @@ from cloudfn.backends import choose, name_of
 from cloudfn.call.apis import APIS
 from cloudfn.call.naming import near
 from cloudfn.errors import CloudError
+from cloudfn.secret import Secret
 from cloudfn.settings import Settings
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
@@ -73,7 +74,7 @@ def _settings() -> Iterator[Finding]:
     """Every setting that is not a default, with its source; secrets masked."""
     for setting, value, source in settings.surroundings():
         name = setting.metadata["name"]
-        shown = f"set, {len(value)} characters" if setting.metadata["secret"] else re.sub(r"//[^/]*@", "//***@", value)
+        shown = f"set, {len(value)} characters" if isinstance(value, Secret) else re.sub(r"//[^/]*@", "//***@", value)
         try:
             settings.parsed(setting, value, source)
         except CloudError as error:
@@ -118,28 +119,27 @@ def _credentials(chosen: Settings) -> Iterator[Finding]:
     from cloudfn.backends.tokens import TokenFile
     from cloudfn.net.deadline import Deadline
 
-    if chosen.uses_side_car:
+    source = chosen.credential()
+    if source == "side-car":
         yield Finding(OK, "credentials", "CloudRun's side-car adds the token")
-        return
-    source = next(iter(chosen.credentials()), None)
-    if source is None:
+    elif source == "":
         yield Finding(PROBLEM, "credentials", "none: a call would end with 41001", chosen.missing_credential)
     elif source == "appid":
         yield Finding(OK, "credentials", "an access token is fetched with WX_APPID and WX_APPSECRET")
         if not re.fullmatch(r"wx[0-9a-f]{16}", chosen.appid):
             yield Finding(WARNING, "WX_APPID", "has not the usual form", "copy it anew: wx and 16 digits 0-9 a-f")
-        if not re.fullmatch(r"[0-9a-f]{32}", chosen.appsecret):
+        if not re.fullmatch(r"[0-9a-f]{32}", chosen.appsecret.reveal()):
             yield Finding(WARNING, "WX_APPSECRET", "has not the usual form", "copy it anew: 32 digits 0-9 a-f")
     elif source == "cloudbase_access_token_file":
         try:
-            TokenFile(Path(chosen.cloudbase_access_token_file)).get("", Deadline(1))
+            TokenFile(chosen.cloudbase_access_token_file).get("", Deadline(1))
             yield Finding(OK, "credentials", f"the cloudbase token in {chosen.cloudbase_access_token_file}")
         except CloudError as error:
             yield Finding(PROBLEM, "credentials", error.facts.problem, error.facts.cure)
     else:
-        token = getattr(chosen, source)
+        token: Secret = getattr(chosen, source)
         yield Finding(OK, "credentials", f"a token from outside ({source}), {len(token)} characters")
-        if len(token) < _SHORTEST_TOKEN or not re.fullmatch(r"[\w-]+", token, re.ASCII):
+        if len(token) < _SHORTEST_TOKEN or not re.fullmatch(r"[\w-]+", token.reveal(), re.ASCII):
             yield Finding(
                 WARNING, "token", "has not the usual form", "copy the whole token, nothing before or after it"
             )

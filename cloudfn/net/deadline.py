@@ -1,16 +1,10 @@
 """One time limit over everything that a network call does: name, connect, TLS, every write and every read.
 
 The timeouts of requests and urllib3 hold for one read, so a server that drips a byte at a time never meets them, and
-looking up a name has none at all. Inside `with Deadline(10).enforced():` the connections of this module get what is
-left of the time for each step; outside of such a block they raise LookupError. They are urllib3's own and fit its
-pools, so a requests session is given them with
+looking up a name has none at all. Inside `with Deadline(10).enforced():` the connections of this module, which are
+urllib3's own otherwise, get what is left of the time for each step; outside of such a block they raise LookupError.
 
-    class Pool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = HTTPSConnection
-
-    adapter.poolmanager.pool_classes_by_scheme = {"https": Pool}
-
-A deadline that is over shows as TimeoutError, or as what urllib3 and requests turn that into.
+A deadline that is over shows as TimeoutError, or as what urllib3 turns that into.
 """
 
 from __future__ import annotations
@@ -20,6 +14,7 @@ import http.client
 import io
 import ipaddress
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +22,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+import urllib3
 import urllib3.connection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
 AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]  # what socket.getaddrinfo gives a list of
 Resolve: TypeAlias = Callable[..., Sequence[AddressInfo]]  # called as socket.getaddrinfo(host, port, type=SOCK_STREAM)
 
-_RECORD = 16384  # bytes of the largest TLS record: ssl holds a time limit over one record, not over a longer write
 _current: ContextVar[Deadline] = ContextVar("cloudfn_deadline")
 
 
@@ -67,7 +62,10 @@ class Deadline:
 
 
 def look_up(host: str, port: int, resolve: Resolve = socket.getaddrinfo) -> Sequence[AddressInfo]:
-    """The addresses of `host`, in the order to try; raises what `resolve` raises, and TimeoutError."""
+    """Return the addresses of `host`, in the order to try.
+
+    Raises what `resolve` raises, TimeoutError, and OSError where no thread is left for it.
+    """
     if _is_address(host):
         return resolve(host, port, type=socket.SOCK_STREAM)
     answer: concurrent.futures.Future[Sequence[AddressInfo]] = concurrent.futures.Future()
@@ -79,7 +77,10 @@ def look_up(host: str, port: int, resolve: Resolve = socket.getaddrinfo) -> Sequ
             answer.set_exception(error)
 
     # getaddrinfo cannot be stopped, so it runs in a thread that nobody waits for when the time is over.
-    threading.Thread(target=work, name="cloudfn-look-up", daemon=True).start()
+    try:
+        threading.Thread(target=work, name="cloudfn-look-up", daemon=True).start()
+    except RuntimeError as error:  # the process may have no more threads
+        raise OSError(f"{host} cannot be looked up: {error}") from None
     try:
         return answer.result(_current.get().remaining())
     except concurrent.futures.TimeoutError:  # which is TimeoutError itself only from Python 3.11 on
@@ -153,6 +154,30 @@ class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(cast(socket.socket, _Reader(sock)), *args, **options)  # all it does with it is makefile("rb")
 
+    def _read_next_chunk_size(self) -> int:
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:  # http.client takes "-5", and reads until the connection ends
+            raise http.client.HTTPException("a chunk of the answer has a size below 0")
+        return size
+
+
+class _TimedSocket:
+    """A proxy's TLS beneath the TLS of the host: urllib3 reads and writes through it as often as a record needs."""
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def recv(self, size: int) -> bytes:
+        self._sock.settimeout(_current.get().remaining())
+        return self._sock.recv(size)
+
+    def sendall(self, data: bytes) -> None:
+        self._sock.settimeout(_current.get().remaining())
+        self._sock.sendall(data)
+
 
 class HTTPConnection(urllib3.connection.HTTPConnection):
     """urllib3's connection under the enforced deadline; its own `timeout` is ignored.
@@ -176,12 +201,11 @@ class HTTPConnection(urllib3.connection.HTTPConnection):
             raise NewConnectionError(self, str(error)) from error
 
     def send(self, data: Any) -> None:
+        """Write it all, with or without TLS in one step: both hold the time limit over the whole of it."""
         if self.sock is None:
             self.connect()
-        view = memoryview(data).cast("B")
-        for start in range(0, len(view), _RECORD):
-            self.sock.settimeout(_current.get().remaining())
-            super().send(view[start : start + _RECORD])
+        self.sock.settimeout(_current.get().remaining())
+        self.sock.sendall(data)
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3's own
         if self._response_options is not None:
@@ -191,4 +215,10 @@ class HTTPConnection(urllib3.connection.HTTPConnection):
 
 
 class HTTPSConnection(HTTPConnection, urllib3.connection.HTTPSConnection):
-    """The same with TLS."""
+    """The same with TLS, for which it needs an `ssl_context`."""
+
+    def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> ssl.SSLSocket:
+        assert self.ssl_context is not None
+        proxy = self.ssl_context.wrap_socket(sock, server_hostname=hostname)
+        self.proxy_is_verified = True
+        return cast(ssl.SSLSocket, _TimedSocket(proxy))

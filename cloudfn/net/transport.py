@@ -1,26 +1,26 @@
-"""One HTTP exchange with WeChat: under a deadline, at most 1 MB of answer, no secret where anybody could see it.
+"""One HTTP exchange with one host: under a deadline, at most 1 MB of answer, no secret where anybody could see it.
 
 This is the one place where secrets are kept out of sight. The query, which holds the token, and the body, which may
-hold the app secret, go onto the wire below everything that logs an address or keeps a request in an exception; and of
-a failure only the innermost cause goes on, which never saw either.
+hold the app secret, go onto the wire below everything that logs an address, keeps a request in an exception, or has
+them in a variable that an error tracker stores; and of a failure only the innermost cause goes on, without its frames.
+
+The connections are urllib3's. A kept one is looked at before it is used, belongs to the process that opened it, and is
+used again only after an answer that was read to its end.
 """
 
 from __future__ import annotations
 
+import os
 import ssl
+import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from http.client import HTTPException
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
 
-import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import (
     ConnectTimeoutError,
     DecodeError,
@@ -28,42 +28,53 @@ from urllib3.exceptions import (
     NewConnectionError,
     ProtocolError,
 )
+from urllib3.util import make_headers, parse_url
 
+from cloudfn import forks
 from cloudfn.net import deadline as deadlines
+from cloudfn.net import tls
 from cloudfn.net.deadline import Deadline
+from cloudfn.secret import Secret
 
-_MAX_REPLY = 1024 * 1024
-_POOL_SIZE = 1000  # connections kept at most; urllib3 warns about every further one that it throws away
+if TYPE_CHECKING:
+    from cloudfn.call.media import Bytes
+
+_MAX_ANSWER = 1024 * 1024
+# Seconds that a kept connection may have been idle. Servers close theirs after 5 s and more, and a platform that froze
+# the process in between has let the server close it unseen.
+_MAX_IDLE = 4
+_HEADERS = {"User-Agent": "cloudfn", "Accept-Encoding": "identity"}
+_PROXY_CURE = "the proxy of this environment is none of http; set CLOUDFN_PROXY to one that is"
 
 
 @dataclass(frozen=True)
-class Request:
-    """A POST, or a GET when there is nothing to send. `query` and `body` may hold secrets and are never shown."""
+class OutgoingRequest:
+    """A POST, or a GET when there is nothing to send. `path` is the address's own.
+
+    `query` and `body` may hold secrets and are never shown. The body is sent from its buffers as they are.
+    """
 
     method: str
-    url: str
-    query: Mapping[str, str]
-    body: bytes = b""
+    path: str
+    query: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
+    body: Sequence[Bytes] = field(default=(), repr=False)
     content_type: str | None = None
-
-    def __repr__(self) -> str:
-        return f"Request({self.method!r}, {self.url!r})"
 
 
 @dataclass(frozen=True)
-class Reply:
+class IncomingResponse:
     """An HTTP answer; `retry_after` is the number of seconds that the server asks to wait, None where it does not."""
 
     status: int
     content_type: str
-    body: bytes
+    body: memoryview = field(repr=False)
     retry_after: float | None
 
 
 class TransportError(Exception):
     """An exchange without an answer.
 
-    `code` is the errCode for it; `unsent` says that the server cannot have run the request, so that it may be
+    `code` is the errCode for it; `unsent` says that the server cannot have got the whole request, so that it may be
     repeated; `retryable` is None where the code's own answer holds.
     """
 
@@ -76,87 +87,186 @@ class TransportError(Exception):
 
 
 @dataclass
-class _OnTheWire:
-    """What the connection adds below the logs, and what it tells of the exchange."""
+class _Exchange:
+    """What the connection adds to a request's head, and how far the exchange came."""
 
-    query: str = field(repr=False)
-    body: bytes = field(repr=False)
-    begun: bool = False
-    reused: bool = False
+    query: memoryview  # which shows nothing of what it holds
+    body: Sequence[Bytes] = field(repr=False)
+    sent: bool = False
     status: int | None = None
 
 
-_on_the_wire: ContextVar[_OnTheWire] = ContextVar("cloudfn_on_the_wire")
-
-
 class Transport:
-    """A pool of connections; thread-safe."""
+    """Connections to the host of `base`, kept for further calls; thread-safe.
 
-    def __init__(self, *, proxy: str = "", ca_bundle: str = "") -> None:
-        # Plain http leads to this machine or to CloudRun's side-car only, and there a proxy has no business.
-        self._proxies = {"http": "", **({"https": proxy} if proxy else {})}
-        self._verify = ca_bundle or None
-        self._session = requests.Session()
-        self._session.auth = _no_auth
-        self._session.headers.update({"User-Agent": "cloudfn", "Accept-Encoding": "identity"})
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _Adapter(pool_maxsize=_POOL_SIZE))
+    `proxy` is for https alone ("" takes the environment's), `ca_bundle` a file or folder of certificates to trust
+    instead of certifi's: both as requests takes them, the variables REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE included.
+    """
 
-    def send(self, request: Request, deadline: Deadline) -> Reply:
+    def __init__(
+        self,
+        base: str,
+        *,
+        proxy: Secret | None = None,
+        ca_bundle: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """The clock is the wall's: a monotonic one may stand still while a platform freezes the process."""
+        parts = urlsplit(base)
+        self._base = base
+        self._scheme = parts.scheme
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._prefix = parts.path
+        self._proxy = proxy
+        self._ca_bundle = ca_bundle
+        self._clock = clock
+        self._closed = False
+        # The last one used is the first to be used again. A list, because its append and pop need no lock.
+        self._idle: list[_HTTPConnection | _HTTPSConnection] = []
+        forks.watch(self)
+
+    def __repr__(self) -> str:
+        return f"Transport({self._base!r})"
+
+    def after_fork(self) -> None:
+        """Leave the connections to the parent: closing the child's descriptors says nothing to the server."""
+        self._close_idle()
+
+    def send(self, request: OutgoingRequest, deadline: Deadline) -> IncomingResponse:
         """The answer to one request. Redirects are not followed, nothing is repeated. Raises `TransportError`."""
-        # quote, not urlencode: whether WeChat reads "+" as a space is unknown, %20 it must.
-        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in request.query.items())
-        wire = _OnTheWire(f"?{query}" if query else "", request.body)
-        received = deadline.received
-        token = _on_the_wire.set(wire)
+        exchange = _Exchange(_query(request.query), request.body)
         try:
             with deadline.enforced():
-                return self._exchange(request, wire)
-        except (requests.RequestException, HTTPError, HTTPException, OSError) as error:
+                return self._exchange(request, exchange)
+        except (HTTPError, HTTPException, OSError) as error:
             causes = list(_causes(error))
-        finally:
-            _on_the_wire.reset(token)
-        # Raised out here so that only the innermost cause stays with it: those above it hold the request.
-        raise _failure(causes, wire, silent=deadline.received == received) from causes[-1]
+        # Raised out here so that only the innermost cause stays with it, and without its frames: those above it, and
+        # the variables of all of them, hold the request.
+        failure, root = _failure(causes, exchange), causes[-1]
+        del causes
+        root.__cause__ = root.__context__ = None
+        raise failure from root.with_traceback(None)
+
+    def warm_up(self) -> None:
+        """Load what a connection needs; nothing goes out."""
+        if self._scheme == "https":
+            self._tls()
 
     def close(self) -> None:
-        """Close the connections."""
-        self._session.close()
+        """Close the connections; one that is in use is closed when its call ends."""
+        self._closed = True
+        self._close_idle()
 
-    def _exchange(self, request: Request, wire: _OnTheWire) -> Reply:
-        headers = {"Content-Length": str(len(request.body))} if request.method == "POST" else {}
-        if request.content_type:
-            headers["Content-Type"] = request.content_type
-        with self._session.request(
-            request.method,
-            request.url,
-            headers=headers,
-            stream=True,
-            allow_redirects=False,
-            proxies=self._proxies,
-            verify=self._verify,
-        ) as response:
-            wire.status = response.status_code
+    def __del__(self) -> None:
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        while connection := self._popped():
+            connection.close()
+
+    def _exchange(self, request: OutgoingRequest, exchange: _Exchange) -> IncomingResponse:
+        connection = self._kept() or self._opened()
+        try:
+            if connection.sock is None:
+                connection.connect()
+            headers = dict(_HEADERS)
+            if request.method == "POST":
+                headers["Content-Length"] = str(sum(len(piece) for piece in request.body))
+            if request.content_type:
+                headers["Content-Type"] = request.content_type
+            response = connection.exchange(exchange, request.method, self._prefix + request.path, headers)
+            exchange.status = response.status
             body = _body(response)
-            said = response.headers
-            return Reply(response.status_code, said.get("Content-Type", ""), body, _seconds(said.get("Retry-After")))
+        except BaseException:
+            connection.close()
+            raise
+        self._keep(connection)
+        said = response.headers
+        return IncomingResponse(response.status, said.get("Content-Type", ""), body, _seconds(said.get("Retry-After")))
+
+    def _kept(self) -> _HTTPConnection | _HTTPSConnection | None:
+        """A connection that was used before and is still good."""
+        while connection := self._popped():
+            if 0 <= self._clock() - connection.last_used < _MAX_IDLE and connection.is_connected:
+                return connection
+            connection.close()
+        return None
+
+    def _popped(self) -> _HTTPConnection | _HTTPSConnection | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _keep(self, connection: _HTTPConnection | _HTTPSConnection) -> None:
+        if connection.sock is None:  # the server wants no more on it
+            return
+        connection.last_used = self._clock()
+        if connection.is_verified and not connection.proxy:
+            self._tls().remember(connection.sock)
+        self._idle.append(connection)
+        if self._closed:
+            self.close()
+
+    def _opened(self) -> _HTTPConnection | _HTTPSConnection:
+        """A connection that is not connected yet."""
+        # Plain http leads to this machine or to CloudRun's side-car only, and there a proxy has no business.
+        if self._scheme == "http":
+            return _HTTPConnection(self._host, self._port)
+        address = self._proxy or _environment_proxy(self._base)
+        if not address:
+            return _HTTPSConnection(self._host, self._port, ssl_context=self._tls())
+        proxy = parse_url(address.reveal())
+        if proxy.scheme not in ("http", "https"):
+            raise TransportError(-601002, _PROXY_CURE)
+        port = proxy.port or (443 if proxy.scheme == "https" else 80)
+        connection = _HTTPSConnection(proxy.host or "", port, ssl_context=self._tls(), proxy=proxy._replace(auth=None))
+        login = make_headers(proxy_basic_auth=unquote(proxy.auth)) if proxy.auth else {}
+        connection.set_tunnel(self._host, self._port, login, proxy.scheme)
+        return connection
+
+    def _tls(self) -> tls.Context:
+        bundle = self._ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or ""
+        return tls.context(bundle)
 
 
-def _body(response: requests.Response) -> bytes:
+def _environment_proxy(url: str) -> Secret | None:
+    """The proxy that the environment names for a URL, as requests reads it, no_proxy included."""
+    named = any(name.lower().endswith("_proxy") for name in os.environ)
+    if not named and sys.platform not in ("darwin", "win32"):  # these have settings of the system besides
+        return None
+    from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
+
+    found = select_proxy(url, get_environ_proxies(url))
+    return Secret(prepend_scheme_if_needed(found, "http")) if found else None  # type: ignore[no-untyped-call]
+
+
+def _query(query: Mapping[str, str | Secret]) -> memoryview:
+    """The query with its question mark, as bytes that no traceback shows."""
+    # quote, not urlencode: whether WeChat reads "+" as a space is unknown, %20 it must.
+    pairs = (
+        f"{name}={quote(value.reveal() if isinstance(value, Secret) else value, safe='')}"
+        for name, value in query.items()
+    )
+    return memoryview((f"?{'&'.join(pairs)}" if query else "").encode("ascii"))
+
+
+def _body(response: urllib3.HTTPResponse) -> memoryview:
     body = bytearray()
-    while chunk := response.raw.read(_MAX_REPLY + 1 - len(body), decode_content=True):
+    while chunk := response.read(_MAX_ANSWER + 1 - len(body), decode_content=True):
         body += chunk
-        if len(body) > _MAX_REPLY:
-            response.raw.close()  # the rest is never read, so the connection cannot be used again
-            raise TransportError(-601001, f"wechat server internal error (HTTP {response.status_code}), body over 1 MB")
-    return bytes(body)
+        if len(body) > _MAX_ANSWER:
+            raise TransportError(-601001, f"wechat server internal error (HTTP {response.status}), body over 1 MB")
+    return memoryview(body)
 
 
 def _seconds(retry_after: str | None) -> float | None:
     """The header Retry-After, seconds or a date (RFC 9110, 10.2.3), in seconds from now."""
     if not retry_after:
         return None
+    from email.utils import parsedate_to_datetime
+
     try:
         if retry_after.strip().isdecimal():
             return float(retry_after)
@@ -172,87 +282,72 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _failure(causes: list[BaseException], wire: _OnTheWire, *, silent: bool) -> TransportError:
-    """What the causes mean; `silent`: no byte of an answer came."""
+def _failure(causes: Sequence[BaseException], exchange: _Exchange) -> TransportError:
+    """What the causes mean."""
     root = causes[-1]
     about = f"{type(root).__name__}: {root}"
     if any(isinstance(cause, TimeoutError) for cause in causes):
         return TransportError(-604102, "timeout")
     spoken = any(isinstance(cause, (HTTPException, ProtocolError, DecodeError)) for cause in causes)
-    # requests' own exceptions are OSErrors too.
-    if spoken and (isinstance(root, requests.RequestException) or not isinstance(root, OSError)):
-        status = f" (HTTP {wire.status})" if wire.status else ""
+    # A server that hangs up without a word is http.client's RemoteDisconnected, which is an OSError too.
+    if spoken and not isinstance(root, OSError):
+        status = f" (HTTP {exchange.status})" if exchange.status else ""
         return TransportError(
             -601001, f"wechat server internal error{status}, the answer is cut off or no HTTP: {about}"
         )
-    # Behind a refused connection or an unknown name urllib3's NewConnectionError stands; a certificate that is not
-    # trusted stays so however often one asks.
-    unconnected = any(isinstance(cause, (NewConnectionError, ConnectTimeoutError)) for cause in causes)
+    # A certificate that is not trusted stays so however often one asks. Behind a refused connection or an unknown name
+    # urllib3's NewConnectionError stands.
     untrusted = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes)
-    unsent = (unconnected or not wire.begun or (wire.reused and silent)) and not untrusted
+    unconnected = any(isinstance(cause, (NewConnectionError, ConnectTimeoutError)) for cause in causes)
+    unsent = (unconnected or not exchange.sent) and not untrusted
     return TransportError(-601003, f"network error: {about}", unsent=unsent, retryable=False if untrusted else None)
 
 
-def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keeps requests from sending a password out of ~/.netrc."""
-    return request
+class _AddsSecretsWhenSending:
+    """A connection that puts query and body into a request in the moment when it goes onto the wire."""
+
+    last_used: float = 0
+    _exchange: _Exchange | None = None
+
+    def exchange(self, exchange: _Exchange, method: str, path: str, headers: Mapping[str, str]) -> urllib3.HTTPResponse:
+        """Send a request on a connection that is connected, and return the answer, its body unread.
+
+        A server may answer, and close, before it has read everything: its answer counts then.
+        """
+        self._exchange = exchange
+        broken = None
+        try:
+            self.request(method, path, headers=headers, preload_content=False)  # type: ignore[attr-defined]
+        except (BrokenPipeError, ConnectionResetError) as error:
+            broken = error
+        try:
+            return self.getresponse()  # type: ignore[attr-defined,no-any-return]
+        except (HTTPException, OSError):
+            if broken:
+                raise broken from None
+            raise
+
+    def send(self, data: Any) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is None:  # what a tunnel through a proxy is asked for with
+            super().send(data)  # type: ignore[misc]
+            return
+        for piece in _pieces(data, exchange):
+            super().send(piece)  # type: ignore[misc]
+        exchange.sent = True
 
 
-class _BelowTheLogs:
-    """Puts the query behind the address, and the body behind the head, in the moment when they go onto the wire."""
-
-    _served = False
-
-    def connect(self) -> None:
-        self._served = False
-        super().connect()  # type: ignore[misc]
-
-    def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
-        wire = _on_the_wire.get()
-        wire.begun = True
-        wire.reused = self.sock is not None and self._served  # type: ignore[attr-defined]
-        super().putrequest(method, url + wire.query, *args, **options)  # type: ignore[misc]
-
-    def endheaders(self, message_body: Any = None, **options: Any) -> None:
-        super().endheaders(message_body, **options)  # type: ignore[misc]
-        if _on_the_wire.get().body:
-            self.send(_on_the_wire.get().body)  # type: ignore[attr-defined]
-
-    def getresponse(self) -> Any:
-        response = super().getresponse()  # type: ignore[misc]
-        self._served = True
-        return response
+def _pieces(head: bytes, exchange: _Exchange) -> Iterator[memoryview]:
+    """What goes out: the head with its query, and the body from its own buffers, the first of which is small."""
+    line, version, rest = head.partition(b" HTTP/1.1\r\n")
+    first, *others = exchange.body or (b"",)
+    yield memoryview(b"".join((line, exchange.query, version, rest, first)))
+    yield from (memoryview(piece) for piece in others)
 
 
-class _HTTPConnection(_BelowTheLogs, deadlines.HTTPConnection):
+class _HTTPConnection(_AddsSecretsWhenSending, deadlines.HTTPConnection):
     pass
 
 
-class _HTTPSConnection(_BelowTheLogs, deadlines.HTTPSConnection):
+class _HTTPSConnection(_AddsSecretsWhenSending, deadlines.HTTPSConnection):
     pass
-
-
-class _HTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-
-
-_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
-
-
-class _Adapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
-
-    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        if not proxy.lower().startswith(("http://", "https://")):
-            raise TransportError(
-                -601002, "the proxy of this environment is none of http; set CLOUDFN_PROXY to one that is"
-            )
-        manager = super().proxy_manager_for(proxy, **options)
-        manager.pool_classes_by_scheme = _POOLS
-        return manager

@@ -94,7 +94,7 @@ def _check_credentials(state: State, fields: Mapping[str, Any]) -> str:
         raise Refusal(40013, "this is not the appid that the server was given: set WX_APPID alike for both")
     if fields.get("grant_type") != "client_credential":
         raise Refusal(40002, "grant_type is wrong: send client_credential")
-    if state.options.strict and not hmac.compare_digest(secret.encode(), known.appsecret.encode()):
+    if state.options.strict and not hmac.compare_digest(secret.encode(), known.appsecret.reveal().encode()):
         raise Refusal(40125, "this is not the secret that the server was given: set WX_APPSECRET alike for both")
     return appid
 

@@ -18,7 +18,7 @@ def test_argument_then_environment_then_dotenv_then_default(folder: Path, monkey
     assert settings.load().timeout == 10
     (folder / ".env").write_text("\ufeffCLOUDFN_TIMEOUT=7\nWX_ACCESS_TOKEN='a${HOME}$b'\n", encoding="utf-8")
     assert settings.load().timeout == 7
-    assert settings.load().access_token == "a${HOME}$b"
+    assert settings.load().access_token.reveal() == "a${HOME}$b"
     monkeypatch.setenv("CLOUDFN_TIMEOUT", "6.5")
     assert settings.load().timeout == 6.5
     assert settings.load({"timeout": 5}).timeout == 5
@@ -147,8 +147,8 @@ def test_every_setting_has_a_keyword_and_a_variable() -> None:
 @pytest.mark.parametrize(
     ("arguments", "environment", "first"),
     [
-        ({}, {}, None),
-        ({}, {"WX_APPID": "a"}, None),
+        ({}, {}, ""),
+        ({}, {"WX_APPID": "a"}, ""),
         ({}, {"WX_APPID": "a", "WX_APPSECRET": "b"}, "appid"),
         (
             {},
@@ -162,11 +162,11 @@ def test_every_setting_has_a_keyword_and_a_variable() -> None:
     ],
 )
 def test_the_order_of_credentials(
-    arguments: dict[str, str], environment: dict[str, str], first: str | None, monkeypatch: pytest.MonkeyPatch
+    arguments: dict[str, str], environment: dict[str, str], first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert next(iter(settings.load(arguments).credentials()), None) == first
+    assert settings.load(arguments).credential() == first
 
 
 def test_cloudruns_token_file_is_found_by_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,5 +174,5 @@ def test_cloudruns_token_file_is_found_by_itself(folder: Path, monkeypatch: pyte
     monkeypatch.setattr(settings, "_CLOUDRUN_TOKEN_FILE", str(folder / "token"))
     monkeypatch.setenv("WX_APPID", "a")
     monkeypatch.setenv("WX_APPSECRET", "b")
-    assert settings.load().credentials() == ["cloudbase_access_token_file", "appid"]
+    assert settings.load().credential() == "cloudbase_access_token_file"
     assert settings.load({"access_token": "t"}).cloudbase_access_token_file == ""

@@ -47,8 +47,8 @@ def test_init_was_not_called(case: dict[str, Any]) -> None:
 
 def test_a_second_init_is_ignored(permitted: Path, server: RecordingServer) -> None:
     default = _Default()
-    default.init({"env": cloud.DYNAMIC_CURRENT_ENV, "access_token": "t", "api_base": server.url}, {})
-    default.init(None, {"api_base": "http://127.0.0.1:1"})
+    default.init({"env": cloud.DYNAMIC_CURRENT_ENV, "access_token": "t"}, api_base=server.url)
+    default.init(api_base="http://127.0.0.1:1")
     assert default.openapi.img.aiCrop(imgUrl=URL) == RESULT
 
 

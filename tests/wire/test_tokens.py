@@ -13,25 +13,29 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trustme
 
 import cloudfn as cloud
 from cloudfn import CloudError
-from cloudfn.backends.tokens import Issued, Token, _kept_for
+from cloudfn.backends.retry import Retries
+from cloudfn.backends.tokens import Issue, Issued, Token, _kept_for
 from cloudfn.backends.wechat import WeChat
 from cloudfn.call.apis import APIS
 from cloudfn.call.params import read
 from cloudfn.call.values import Trace
 from cloudfn.net.deadline import Deadline
+from cloudfn.net.transport import OutgoingRequest, Transport
+from cloudfn.secret import Secret
 from cloudfn.settings import Settings
 from tests.support.recording import OK, RecordingServer, Request, drip, http
 from tests.support.secrecy import assert_no_secret
 
 APPID, SECRET = "wx0123456789abcdef", "5ecret5ecret5ecret5ecret5ecret5e"
 URL = "https://example.com/a.jpg?sign=5igned"
+ISSUE = Issue(Secret("t"), None)
 SECRETS = (SECRET, "t0ken-", "5igned")
 
 
@@ -237,19 +241,19 @@ def test_how_long_a_token_is_kept(life: Any, kept: float) -> None:
 def test_a_token_is_asked_for_again_when_its_time_is_over() -> None:
     now = [0.0]
     issued = iter(range(9))
-    tokens = Issued(lambda *_: {"access_token": str(next(issued)), "expires_in": 7200}, lambda: now[0])
+    tokens = Issued(lambda *_: Issue(Secret(str(next(issued))), 7200), lambda: now[0])
 
     def get() -> str:
-        return tokens.get("img.aiCrop", Deadline(1)).value
+        return tokens.get("img.aiCrop", Deadline(1)).value.reveal()
 
     assert (get(), get()) == ("0", "0")
     now[0] = 6899
     assert get() == "0"
     now[0] = 6900
     assert get() == "1"
-    tokens.renew(Token("access_token", "0"))  # refused late: no longer the one that is kept
+    tokens.renew(Token("access_token", Secret("0")))  # refused late: no longer the one that is kept
     assert get() == "1"
-    tokens.renew(Token("access_token", "1"))
+    tokens.renew(Token("access_token", Secret("1")))
     assert get() == "2"
 
 
@@ -357,25 +361,83 @@ def test_what_wechat_may_have_run_is_not_repeated(fault: Any, settings: dict[str
     assert len(wechat.requests) == 1
 
 
-def test_a_kept_connection_that_closed_is_opened_again(settings: dict[str, Any], wechat: ScriptedWeChat) -> None:
+@pytest.mark.parametrize("fault", [hang_up, break_off])
+def test_what_was_read_whole_on_a_kept_connection_is_not_repeated(
+    fault: Any, settings: dict[str, Any], wechat: ScriptedWeChat
+) -> None:
     call = crop(settings)
     call()
-    wechat.faults = [hang_up]
-    assert call()["errCode"] == 0
-    assert wechat.connections == 2
-    wechat.faults = [break_off]
+    wechat.faults = [fault]
     before = len(wechat.requests)
     assert failed(call).errCode in (-601001, -601003)
-    assert len(wechat.requests) == before + 1  # bytes of an answer came: WeChat may have run it
+    assert len(wechat.requests) == before + 1
+
+
+def answered_and(then: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
+    def script(connection: socket.socket) -> None:
+        connection.sendall(http(OK))
+        then(connection)
+
+    return script
+
+
+@pytest.mark.parametrize("then", [hang_up, lambda connection: connection.sendall(b"HTTP/1.1 408 Too late\r\n\r\n")])
+def test_a_kept_connection_is_looked_at_before_it_is_used(
+    then: Any, settings: dict[str, Any], wechat: ScriptedWeChat
+) -> None:
+    """The server closed it, or said something that nobody asked for: the call goes out on a new one, once."""
+    call = crop(settings)
+    call()
+    wechat.faults = [answered_and(then), http(OK)]
+    assert call()["errCode"] == 0
+    time.sleep(0.1)
+    assert call()["errCode"] == 0
+    assert (wechat.connections, len(wechat.asked("/cv/img/aicrop"))) == (2, 3)
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used(server: RecordingServer) -> None:
+    """After a platform's freeze the server may have closed it unseen."""
+    now = [0.0]
+    transport = Transport(server.url, clock=lambda: now[0])
+    for later, connections in ((0, 1), (3, 1), (9, 2), (-60, 3)):
+        now[0] += later
+        assert transport.send(OutgoingRequest("GET", "/"), Deadline(5)).status == 200
+        assert server.connections == connections
+    transport.close()
+
+
+def test_what_broke_off_while_it_was_written_is_repeated(settings: dict[str, Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+        def serve() -> None:
+            first, _ = listener.accept()
+            first.recv(1000)
+            first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            first.close()  # with a reset, the picture half read
+            second, _ = listener.accept()
+            with second:
+                while b"--\r\n" not in second.recv(1 << 20)[-4:]:
+                    pass
+                second.sendall(http(OK))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        instance = cloud.Cloud(settings, access_token="t", api_base=base)
+        picture = {"contentType": "image/jpeg", "value": bytes(2_000_000)}
+        assert instance.openapi.img.aiCrop(img=picture)["errCode"] == 0
+        instance.close()
+        thread.join()
 
 
 def test_a_connection_that_is_refused_is_tried_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     pauses: list[float] = []
-    settings = Settings(access_token="t", api_base=f"http://127.0.0.1:{port}")
+    settings = Settings(access_token=Secret("t"), api_base=f"http://127.0.0.1:{port}")
     for jitter in (0.0, 0.5, 1.0):
-        backend = WeChat(settings, sleep=pauses.append, jitter=partial(float, jitter))
+        backend = WeChat(settings, retries=Retries(sleep=pauses.append, jitter=partial(float, jitter)))
         trace = Trace()
         error = failed(partial(backend, read(APIS["img.aiCrop"], {"imgUrl": URL}), trace))
         assert (error.errCode, error.retryable, trace.attempts) == (-601003, True, 3)
@@ -547,7 +609,7 @@ def test_attempts_and_renewal_together(settings: dict[str, Any], wechat: Scripte
 
 def test_a_waiting_thread_keeps_its_own_time(settings: dict[str, Any], wechat: ScriptedWeChat) -> None:
     """One thread asks for the token and waits long; another, with less time, does not wait as long as that."""
-    tokens = Issued(lambda _api, deadline: time.sleep(1.5) or {"access_token": "t"})  # type: ignore[func-returns-value]
+    tokens = Issued(lambda _api, _deadline: time.sleep(1.5) or ISSUE)  # type: ignore[func-returns-value]
     owner = threading.Thread(target=tokens.get, args=("img.aiCrop", Deadline(5)))
     owner.start()
     time.sleep(0.1)
@@ -560,15 +622,14 @@ def test_a_waiting_thread_keeps_its_own_time(settings: dict[str, Any], wechat: S
 
 @pytest.mark.parametrize("end", [CloudError(-604102, "no answer"), KeyboardInterrupt(), TimeoutError()])
 def test_a_thread_that_gives_up_does_not_take_the_others_along(end: BaseException) -> None:
-    answers: list[Any] = [end, {"access_token": "t"}]
+    answers: list[Any] = [end, ISSUE]
 
-    def ask(_api: str, _deadline: Deadline) -> dict[str, Any]:
+    def ask(_api: str, _deadline: Deadline) -> Issue:
         answer = answers.pop(0)
         time.sleep(0.3)
         if isinstance(answer, BaseException):
             raise answer
-        found: dict[str, Any] = answer
-        return found
+        return cast(Issue, answer)
 
     tokens = Issued(ask)
     failures: list[BaseException] = []
@@ -582,7 +643,7 @@ def test_a_thread_that_gives_up_does_not_take_the_others_along(end: BaseExceptio
     first = threading.Thread(target=owner)
     first.start()
     time.sleep(0.1)
-    assert tokens.get("img.aiCrop", Deadline(5)).value == "t"
+    assert tokens.get("img.aiCrop", Deadline(5)).value == Secret("t")
     first.join()
     assert failures == [end]
 
@@ -699,7 +760,7 @@ def test_a_token_that_is_just_being_issued(
     with caplog.at_level(logging.DEBUG):
         error = failed(crop(settings))
     assert_no_secret(SECRETS, error, caplog.text)
-    assert ECHO not in repr(Token("access_token", ECHO))
+    assert ECHO not in repr(Token("access_token", Secret(ECHO)))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 import cloudfn as cloud
 from cloudfn import CloudError
 from cloudfn.backends.wechat import WeChat
+from cloudfn.secret import Secret
 from cloudfn.settings import Settings
 from tests.conftest import vectors
 from tests.support.recording import OK, RecordingServer, drip, http
@@ -236,7 +237,7 @@ def test_addresses_that_no_token_may_be_sent_to(base: str, permitted: Path) -> N
     "base", ["https://example.com/", "https://a.example/prefix", "http://localhost:8", "http://[::1]:8"]
 )
 def test_addresses_that_a_token_may_be_sent_to(base: str) -> None:
-    WeChat(Settings(access_token="t", api_base=base)).close()
+    WeChat(Settings(access_token=Secret("t"), api_base=base)).close()
 
 
 def test_the_side_car_gets_no_token(permitted: Path, server: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,40 @@
+"""Small files of the set-up: whether they changed, and their bytes, whatever somebody put in their place."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TypeAlias
+
+Version: TypeAlias = tuple[int, int, int, int]
+
+_MOST = 1024 * 1024  # bytes; config.json, .env and a token have a thousandth of it
+
+
+def version(path: str | os.PathLike[str]) -> Version | None:
+    """Return what changes when the file does; None where there is no file or it cannot be looked at."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def is_regular(path: str | os.PathLike[str]) -> bool:
+    """Return whether there is a file that can be read to its end: no folder, no pipe."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def read(path: str | os.PathLike[str]) -> bytes:
+    """Return a file's bytes; OSError where it is no regular file (a pipe would never end), or has over 1 MiB."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(0, "it is no regular file")
+        if found.st_size > _MOST:
+            raise OSError(0, f"it has {found.st_size:,} bytes, more than {_MOST:,}")
+        return file.read(_MOST)

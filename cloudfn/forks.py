@@ -1,0 +1,35 @@
+"""What the child of a fork must not take over: connections, locks that another thread held, work under way.
+
+gunicorn's `--preload`, multiprocessing and some platforms fork a process that is in use. In the child only the thread
+that forked lives on, and the parent goes on using its sockets.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Protocol
+
+
+class Forkable(Protocol):
+    """An object with state that belongs to one process."""
+
+    def after_fork(self) -> None:
+        """Make that state anew. Called in the child, while it has one thread; must take no lock."""
+
+
+_objects: weakref.WeakSet[Forkable] = weakref.WeakSet()
+
+
+def watch(forkable: Forkable) -> None:
+    """Call the object's `after_fork` in every child, as long as it lives."""
+    _objects.add(forkable)
+
+
+def _in_child() -> None:
+    for forkable in list(_objects):
+        forkable.after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_in_child)

@@ -1,0 +1,32 @@
+"""A text that nobody gets to see: an access token, the app secret, a proxy's address with its password."""
+
+from __future__ import annotations
+
+
+class Secret:
+    """Holds a secret text from where it comes in to where it goes onto the wire.
+
+    Error trackers keep the locals of every frame, and logs keep what is formatted into them: neither `repr` nor `str`
+    shows the text, only `reveal` gives it. Two are equal where their texts are; an empty one is false.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text; keep it out of variables that outlive the expression."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __len__(self) -> int:
+        return len(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
