@@ -81,7 +81,7 @@ def _settings(chinese: bool) -> str:
     said = _chinese()["settings"] if chinese else {}
     rows = []
     for setting in table():
-        default = setting.default if setting.default not in ("", ()) else ""
+        default = setting.default or ""
         shown = f"{default:g}" if isinstance(default, float) else str(default)
         meaning = setting.metadata["meaning"]
         rows.append(f"| `{setting.metadata['name']}` | `{setting.name}` | {said.get(meaning, meaning)} | {shown} |")
