@@ -1,28 +1,43 @@
 """Cloud functions for every platform: the ready-made `main`, and `function`, which makes one of a user's own.
 
-What both give is one plain function, whatever calls it: with an event and a context (SCF, CloudBase, Lambda, FC), with
-a WSGI environment and start_response (CloudRun and any WSGI host), or with a flask.Request (Google).
+What both give is one plain function, whatever calls it: with an event and a context (SCF, CloudBase, Lambda, FC,
+Huawei), with a WSGI environment and start_response (CloudRun and any WSGI host), with a flask.Request or a CloudEvent
+(Google), or with an HttpRequest (Azure).
+
+| who sent the event | an error |
+|---|---|
+| HTTP | is an answer: errCode and errMsg, with the status that fits |
+| a direct invocation | is returned as errCode and errMsg, or raised with `raise_errors` |
+| a storage, a queue, a timer, a CloudEvent | is raised, and logged as ERROR: retries and dead letters work |
+| what wants an answer of its own (authorizer, WebSocket, edge, agent) | is raised likewise |
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.machinery
 import importlib.util
+import inspect
 import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol, cast, overload
 
 from cloudfn import invocation, platforms, settings
+from cloudfn.call.apis import Api
+from cloudfn.call.naming import near
 from cloudfn.call.params import read_event
+from cloudfn.call.values import Call
 from cloudfn.cloud import Cloud
-from cloudfn.errors import CloudError
+from cloudfn.errors import CloudError, refusal
 from cloudfn.invocation import Invocation
-from cloudfn.platforms import wsgi
-from cloudfn.platforms.base import Form, Reply, Request, json_reply
+from cloudfn.platforms import answers, cloudevents, events, told, wsgi
+from cloudfn.platforms.base import EventForm, Form, Headers, HttpForm, Reply, Request
+from cloudfn.platforms.events import StoredObject
 from cloudfn.platforms.parameters import parameters
 from cloudfn.secret import Secret
 
@@ -41,8 +56,9 @@ class Handler(Protocol):
 class Context:
     """What a function that `function` wraps gets beside its event.
 
-    `form` is the name of the event's form, `request` the HTTP request (None for a direct invocation), `caller` what
-    getWXContext gives; `event` and `platform` are what the platform itself handed over.
+    `form` is the name of the event's form, `request` the HTTP request (None for all others), `caller` what
+    getWXContext gives, `request_id` the platform's id of this request ("" where it has none); `event` and `platform`
+    are what the platform itself handed over.
     """
 
     form: str
@@ -50,20 +66,48 @@ class Context:
     caller: Mapping[str, str | int] = field(default_factory=dict)
     event: Any = field(default=None, repr=False)
     platform: Any = field(default=None, repr=False)
+    request_id: str = ""
+    _brought: Any = field(default=None, repr=False)  # what files and messages are looked for in
+
+    @property
+    def objects(self) -> tuple[StoredObject, ...]:
+        """The stored files that the event speaks of, each with bucket, key (decoded), size, region, url and event.
+
+        They come from S3, COS, OSS, OBS and Google Cloud Storage, also by way of a queue or an event bus; () for all
+        other events.
+        """
+        return events.objects(self._brought)
+
+    @property
+    def messages(self) -> tuple[Any, ...]:
+        """The bodies of the messages that the event brings, in order; () for all other events.
+
+        Of queues (SQS, SNS, CMQ, CKafka, ...) it is the text, of EventBridge the `detail`, of CloudEvents the `data`,
+        of a timer what its owner wrote (SCF `Message`, FC `payload`, Huawei `user_event`).
+        """
+        return events.messages(self._brought)
 
 
-# What the wrapped code is called with: the neutral event, and its context.
-_Run = Callable[[Any, Context], Any]
+@dataclass(frozen=True)
+class _Job:
+    """What is run for an event. `own` tells a user's own function, which gets events as they came, `methods` are those
+    of HTTP that it takes."""
+
+    run: Callable[[Any, Context], Any]
+    own: bool
+    raise_errors: bool
+    methods: tuple[str, ...]
 
 
 def make_main(*, raise_errors: bool = False, **settings: Any) -> Handler:
-    """A handler that makes the cloud call img.aiCrop for an event, on an instance of its own.
+    """Make a handler that makes the cloud call img.aiCrop for an event, on an instance of its own.
 
     The event's imgUrl, img and ratios are taken; of an HTTP request those of its JSON or multipart body, its picture,
-    and its query. A key that looks like one of them misspelt is -401002 with the right name; any other key is
-    ignored. A direct invocation returns the result, or exactly errCode and errMsg; with `raise_errors` it raises
-    `CloudError` instead. An HTTP trigger always gets an HTTP answer. `settings` are those of `Cloud`; the others are
-    read when an event comes.
+    and its query; of a CloudEvent those of its data, of a timer those of its message. A key that looks like one of them
+    misspelt is -401002 with the right name; any other key is ignored. A direct invocation returns the result, or
+    exactly errCode and errMsg; with `raise_errors` it raises `CloudError` instead. An HTTP trigger always gets an HTTP
+    answer. Events of storages and queues hold no call: they are refused, and the error is raised. `settings` are those
+    of `Cloud`; the others are read when an event comes.
     """
     cloud = Cloud(**settings)
 
@@ -71,10 +115,12 @@ def make_main(*, raise_errors: bool = False, **settings: Any) -> Handler:
         request = context.request
         if request and request.method in ("GET", "HEAD") and not request.query and not request.body:
             return _READY
-        return cloud.call("img.aiCrop", partial(read_event, event=event))
+        return cloud.call("img.aiCrop", partial(_read, event=event))
+
+    job = _Job(run, own=False, raise_errors=raise_errors, methods=("GET", "HEAD", "OPTIONS", "POST"))
 
     def main(event: Any, context: Any = None) -> Any:
-        return _answer(run, event, context, raise_errors, strict=True)
+        return _answer(job, event, context)
 
     setattr(main, _MARK, True)
     return main
@@ -87,21 +133,28 @@ def function(*, raise_errors: bool = False) -> Callable[[Callable[[Any, Any], An
 def function(given: Callable[[Any, Any], Any] | None = None, /, *, raise_errors: bool = False) -> Any:
     """Make a function of one's own run on every platform: `@cloud.function`, or `@cloud.function(raise_errors=True)`.
 
-    It is called with the neutral event, that is with what a direct invocation would bring (of an HTTP request the
-    query and the body; a body that holds no parameters is in `context.request.body`), and with a `Context`.
+    It may be `async def`. It is called with the neutral event and a `Context`. The neutral event of an HTTP request is
+    what a direct invocation would bring, its query and body (a body that holds no parameters is in
+    `context.request.body`); every other event comes as the platform handed it over, with its files in
+    `context.objects` and its messages in `context.messages`. A CloudEvent is its structured form's mapping, however it
+    came, with decoded `data`.
+
     It may return JSON; for an HTTP trigger also text, bytes (a picture), or {"statusCode": ..., "headers": ...,
-    "body": ...}. Every exception becomes a `CloudError`, -504002 if it is none: a
-    direct invocation returns its errCode and errMsg, or with `raise_errors` raises it; an HTTP trigger gets the status
-    that fits. {"errCode": ..., "errMsg": ...} that the function returns itself gets that status too.
+    "body": ...}. Every exception becomes a `CloudError`, -504002 if it is none. A direct invocation returns its errCode
+    and errMsg, or with `raise_errors` raises it; an HTTP trigger gets the status that fits; for an event that nobody
+    waits for (storage, queue, timer, CloudEvent) it is raised, so that the platform knows. {"errCode": ..., "errMsg":
+    ...} that the function returns itself counts the same.
     """
 
     def wrap(given: Callable[[Any, Any], Any]) -> Handler:
         if is_wrapped(given):
             return cast(Handler, given)
+        methods = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+        job = _Job(given, own=True, raise_errors=raise_errors, methods=methods)
 
         @functools.wraps(given)
         def wrapped(event: Any, context: Any = None) -> Any:
-            return _answer(given, event, context, raise_errors, strict=False)
+            return _answer(job, event, context)
 
         setattr(wrapped, _MARK, True)
         return wrapped
@@ -110,35 +163,42 @@ def function(given: Callable[[Any, Any], Any] | None = None, /, *, raise_errors:
 
 
 def is_wrapped(given: object) -> bool:
-    """Whether `given` was made by `function` or `make_main`, so that any platform may call it."""
+    """Return whether `given` was made by `function` or `make_main`, so that any platform may call it."""
     return getattr(given, _MARK, False) is True
 
 
 def load(path: Path, name: str) -> Callable[[Any, Any], Any]:
-    """The function `name` in the file `path`, whose folder is made the function's, as on a platform.
+    """Return the function `name` in the file `path`.
 
-    Raises ImportError for a file that is no Python, AttributeError where it has no such function, and whatever the
-    file's own code raises.
+    Raises AttributeError where the file has no such function, and whatever `load_file` raises.
+    """
+    found = getattr(load_file(path), name, None)
+    if not callable(found):
+        raise AttributeError(f"{path} has no function {name}")
+    return found  # type: ignore[no-any-return]
+
+
+def load_file(path: Path) -> ModuleType:
+    """Run the Python file `path`, whose folder is made the function's, as on a platform, and return its module.
+
+    Raises whatever the file's own code raises.
     """
     folder = path.resolve().parent
     sys.path.insert(0, str(folder))
     settings.use_code_folder(folder)
     # The platform may have loaded its entry under this very name already.
     module_name = path.stem if path.stem not in sys.modules else f"function_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
+    loader = importlib.machinery.SourceFileLoader(module_name, str(path))
+    spec = importlib.util.spec_from_loader(module_name, loader)
+    assert spec
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
-    spec.loader.exec_module(module)
-    found = getattr(module, name, None)
-    if not callable(found):
-        raise AttributeError(f"{path} has no function {name}")
-    return found  # type: ignore[no-any-return]
+    loader.exec_module(module)
+    return module
 
 
 def _normalised(error: Exception) -> CloudError:
-    """The error as what a cloud call ends with; of a foreign exception no word goes out, they may hold anything."""
+    """Return the error as what a cloud call ends with; a foreign exception's words stay here."""
     if isinstance(error, CloudError):
         return error
     _log.error("the function raised %s", type(error).__name__, exc_info=error)
@@ -147,79 +207,125 @@ def _normalised(error: Exception) -> CloudError:
     return fault
 
 
-def _answer(run: _Run, event: Any, context: Any, raise_errors: bool, *, strict: bool) -> Any:
-    form, event = platforms.recognise(event, context)
-    left = invocation.countdown(platforms.seconds_left(form, context))
-    if form.http:
-        return form.write(_http_reply(run, form, event, context, Invocation(left=left), strict), event, context)
+def _answer(job: _Job, event: Any, context: Any) -> Any:
+    form = platforms.recognise(event, context)
+    if isinstance(form, HttpForm):
+        return _written(form, _http_reply(job, form))
     try:
-        with invocation.running(Invocation(left=left)):
-            return run(form.read(event, context), Context(form.name, None, {}, event, context))
-    except Exception as error:  # noqa: BLE001 - whatever a user's function raises
-        fault = _normalised(error)
-        if raise_errors:
-            raise fault from fault.__cause__
-        return fault.to_dict()
-
-
-def _http_reply(run: _Run, form: Form, event: Any, context: Any, known: Invocation, strict: bool) -> Reply:
-    """An HTTP trigger always gets an answer: a bare exception would be a 5xx without a word."""
-    try:
-        request = form.read(event, context)
-        if request.headers.get("user-agent", "").startswith("ELB-HealthChecker/"):
-            return json_reply(_READY)
-        request, known = _from_wechat(request, known)
+        known = _invocation(form)
         with invocation.running(known):
-            told = Context(form.name, request, known.caller or {}, event, context)
-            return _reply_of(run(parameters(request, strict=strict), told))
+            data = form.data() if job.own else form.parameters()
+            brought = None if form.caller else form.data()
+            about = Context(form.name, None, {}, event, context, known.request_id, brought)
+            result = _finished(job.run(data, about))
+            if not form.caller and (code := answers.failed(result)):
+                raise CloudError(code, str(result["errMsg"]))
+            return answers.of_direct(result)
     except Exception as error:  # noqa: BLE001 - whatever a user's function raises
-        fault = _normalised(error)
-        return json_reply(fault.to_dict(), fault.http_status)
+        return _failed(job, form, error)
+
+
+def _failed(job: _Job, form: EventForm, error: Exception) -> Any:
+    """Return a direct invocation's errCode and errMsg; raise where nobody would read them."""
+    fault = _normalised(error)
+    if form.caller and not job.raise_errors:
+        return fault.to_dict()
+    if not form.caller and fault is error:  # of a foreign exception it is logged already
+        cure = "" if fault.facts.in_words else f"; {fault.hint}"
+        _log.error("an event (%s) failed: %s (errCode %d)%s", form.name, fault.errMsg, fault.errCode, cure)
+    raise fault from fault.__cause__
+
+
+def _written(form: HttpForm, reply: Reply) -> Any:
+    """Return the reply in the form's own way; what that cannot carry is an answer too."""
+    try:
+        return form.write(reply)
+    except CloudError as error:
+        return form.write(answers.of_error(error))
+
+
+def _invocation(form: Form, headers: Mapping[str, str] | None = None) -> Invocation:
+    """Return what the platform tells of this invocation; its time counts from now on."""
+    seconds = told.seconds_left(form, form.context, trigger=settings.one("trigger_seconds"))
+    request_id = told.request_id(form.event, form.context, headers or {})
+    return Invocation(left=invocation.countdown(seconds), request_id=request_id)
+
+
+def _http_reply(job: _Job, form: HttpForm) -> Reply:
+    """Return the answer that an HTTP trigger always gets: a bare exception would be a 5xx without a word."""
+    request: Request | None = None
+    origins: tuple[str, ...] = ()
+    try:
+        request = form.read()
+        origins = settings.one("cors")
+        reply = _reply_to(job, form, request, _invocation(form, request.headers))
+    except Exception as error:  # noqa: BLE001 - whatever a user's function raises
+        reply = answers.of_error(_normalised(error))
+    return answers.with_cors(reply, request, origins) if request else reply
+
+
+def _reply_to(job: _Job, form: HttpForm, request: Request, known: Invocation) -> Reply:
+    if request.method == "OPTIONS":
+        return answers.of_options(job.methods)
+    if request.headers.get("user-agent", "").startswith("ELB-HealthChecker/"):
+        return answers.of_result(_READY)
+    request, known = _from_wechat(request, known)
+    with invocation.running(known):
+        brought = cloudevents.of_request(request)
+        if brought is None:
+            data = parameters(request, strict=not job.own)
+        else:
+            data = brought if job.own else cloudevents.call_of(brought)
+        about = Context(form.name, request, known.caller or {}, form.event, form.context, known.request_id, brought)
+        return answers.of_result(_finished(job.run(data, about)))
+
+
+def _finished(result: Any) -> Any:
+    """Return what a function returned; of an `async def` what it ends with, also where an event loop runs already."""
+    if not inspect.isawaitable(result):
+        return result
+    import asyncio
+
+    async def wait() -> Any:
+        return await result
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(wait())
+    from concurrent.futures import ThreadPoolExecutor
+    from contextvars import copy_context
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(copy_context().run, asyncio.run, wait()).result()
+
+
+def _read(api: Api, *, event: Any) -> Call:
+    """Read the call's parameters; an event that has none of them, nor one misspelt, is told by the keys that it has."""
+    if (
+        isinstance(event, Mapping)
+        and event
+        and not any(key in api.fields or near(str(key), api.fields) for key in event)
+    ):
+        keys = ", ".join(repr(str(key)[:40]) for key in list(event)[:10]) + (", ..." if len(event) > 10 else "")
+        raise refusal(
+            -401002,
+            f"this event is not known: it has the keys {keys}",
+            f"expected {', '.join(api.fields)}, or an HTTP event, a timer or a CloudEvent that brings them",
+            api=api.name,
+        )
+    return read_event(api, event=event)
 
 
 def _from_wechat(request: Request, known: Invocation) -> tuple[Request, Invocation]:
-    """The request without its tokens, and, where CloudRun's headers can be trusted, what they tell."""
-    headers = {name: value for name, value in request.headers.items() if name not in wsgi.TOKEN_HEADERS}
+    """Return the request without its tokens, and, where CloudRun's headers can be trusted, what they tell."""
+    kept = Headers(pair for pair in request.headers.pairs if pair[0] not in wsgi.TOKEN_HEADERS)
     caller: dict[str, str | int] = {}
     if settings.environment().get("CBR_ENV_ID"):
         caller = wsgi.caller(request.headers)
         token = Secret(request.headers.get(wsgi.TOKEN_HEADERS[0], "")) if caller else None
         known = replace(known, caller=caller, token=token)
-    return replace(request, headers=headers), known
-
-
-def _reply_of(result: Any) -> Reply:
-    """The HTTP answer for what a function returned."""
-    try:
-        if isinstance(result, Mapping) and isinstance(result.get("statusCode"), int):
-            return _integrated(result)
-        if isinstance(result, (bytes, bytearray, memoryview)):
-            from cloudfn.call.media import sniff
-
-            return Reply(200, bytes(result), {"Content-Type": sniff(result) or "application/octet-stream"})
-        if isinstance(result, str):
-            return Reply(200, result.encode(), {"Content-Type": "text/plain; charset=utf-8"})
-        status = 200
-        if isinstance(result, Mapping) and result.keys() == {"errCode", "errMsg"}:
-            code = result["errCode"]
-            status = CloudError(code, "").http_status if isinstance(code, int) and code else 200
-        return json_reply(result, status)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise CloudError(-504002, "functions execute fail: what the function returned is no JSON") from error
-
-
-def _integrated(result: Mapping[str, Any]) -> Reply:
-    """{"statusCode", "headers", "body", "isBase64Encoded"}, which a function may return itself."""
-    body, headers = result.get("body", b""), {str(k): str(v) for k, v in (result.get("headers") or {}).items()}
-    if isinstance(body, str) and result.get("isBase64Encoded"):
-        import base64
-
-        body = base64.b64decode(body)
-    if not isinstance(body, (str, bytes, bytearray)):
-        body = json_reply(body).body
-    if not any(name.lower() == "content-type" for name in headers):
-        headers["Content-Type"] = "application/json; charset=utf-8"
-    return Reply(result["statusCode"], body.encode() if isinstance(body, str) else bytes(body), headers)
+    return replace(request, headers=kept), known
 
 
 # What a probe or a curious browser gets: the function is there.

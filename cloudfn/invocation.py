@@ -20,11 +20,15 @@ _RESERVE = 0.5
 
 @dataclass(frozen=True)
 class Invocation:
-    """`caller` is what getWXContext gives, None where the platform's environment tells it; `left` gives seconds."""
+    """`caller` is what getWXContext gives, None where the platform's environment tells it; `left` gives seconds.
+
+    `request_id` is the platform's id of the request, "" where it has none.
+    """
 
     caller: Mapping[str, str | int] | None = None
     token: Secret | None = None
     left: Callable[[], float] | None = None
+    request_id: str = ""
 
 
 _current: ContextVar[Invocation] = ContextVar("cloudfn_invocation")

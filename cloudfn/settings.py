@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from cloudfn import files
+from cloudfn import files, hosts
 from cloudfn.call.naming import near
 from cloudfn.codes import CODES
 from cloudfn.errors import refusal, setting_error, setup_error
@@ -27,18 +27,6 @@ from cloudfn.secret import Secret
 # Inside CloudRun this plain address leads to a side-car that adds the token: WX/doc, "open interface service".
 SIDE_CAR = "http://api.weixin.qq.com"
 
-# Environment variable -> platform, for those that a platform sets by itself.
-_PLATFORM_MARKS = {
-    "SCF_FUNCTIONNAME": "Tencent SCF / CloudBase",
-    "CBR_ENV_ID": "WeChat CloudRun",
-    "AWS_LAMBDA_FUNCTION_NAME": "AWS Lambda",
-    "FC_FUNCTION_NAME": "Alibaba FC",
-    "RUNTIME_FUNC_NAME": "Huawei FunctionGraph",
-    "K_SERVICE": "Google Cloud Run / Knative",
-    "FUNCTIONS_WORKER_RUNTIME": "Azure Functions",
-}
-# Environment variables that name the folder of the deployed code: Lambda, SCF and CloudBase, FC.
-_CODE_FOLDERS = ("LAMBDA_TASK_ROOT", "USER_CODE_ROOT", "FC_FUNC_CODE_PATH")
 # Where CloudRun mounts its token; a new one comes every 10 minutes. Source: WeChat's page "cloudcall" of CloudRun.
 _CLOUDRUN_TOKEN_FILE = "/.tencentcloudbase/wx/cloudbase_access_token"
 # Where a token can come from, in the order in which they count: settings, "appid" standing for appid and secret, and
@@ -56,6 +44,7 @@ _function_folder: Path | None = None
 
 # Parsed keywords of `init`, `Cloud` or the command line: field -> value.
 Arguments: TypeAlias = tuple[tuple[str, Any], ...]
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/,\"]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
 
 
@@ -104,6 +93,14 @@ def _proxy(text: str) -> str:
 
 def _hosts(text: str) -> tuple[str, ...]:
     return tuple(host.strip().lower() for host in text.split(",") if host.strip())
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip() for origin in text.split(",") if origin.strip())
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ValueError("origins such as https://example.com, without a path, or *")
+    return origins
 
 
 def _setting(name: str, default: Any, meaning: str, parse: Callable[[str], Any] = str, *, secret: bool = False) -> Any:
@@ -157,6 +154,20 @@ class Settings:
         "CLOUDFN_PROXY", "", "the proxy to WeChat, `http://host:port`; otherwise the environment's", _proxy, secret=True
     )
     ca_bundle: str = _setting("CLOUDFN_CA_BUNDLE", "", "file or folder of trusted certificates", _existing)
+    cors: tuple[str, ...] = _setting(
+        "CLOUDFN_CORS",
+        (),
+        "origins, joined by commas, whose pages may call a function over HTTP, such as `https://example.com`; `*` for "
+        "all",
+        _origins,
+    )
+    trigger_seconds: float | None = _setting(
+        "CLOUDFN_TRIGGER_SECONDS",
+        None,
+        "what the HTTP trigger waits for the function, where that was changed: API Gateway's REST APIs wait for 29 s "
+        "unless it is raised",
+        _number(0, 900, "seconds"),
+    )
     max_url_mib: float = _setting(
         "CLOUDFN_MAX_URL_MIB", 32.0, "the largest picture fetched from a URL, in MiB", _number(0, 1024, "MiB")
     )
@@ -242,6 +253,14 @@ def _combined(
     return Settings(**values, sources=sources)
 
 
+def one(name: str) -> Any:
+    """Return the one setting `name`, without an argument; raises `CloudError` -601002 where it has a bad value."""
+    for setting, value, source in surroundings():
+        if setting.name == name:
+            return parsed(setting, value, source)
+    return _KEYWORDS[name].default
+
+
 def surroundings() -> Iterator[tuple[dataclasses.Field[Any], str | Secret, str]]:
     """What the environment and `.env` set: the setting, its text, and where it stands; of two the one that counts."""
     dotenv, _ = _dotenv(files.version(_DOTENV))
@@ -301,9 +320,8 @@ def environment() -> Mapping[str, str]:
 
 def platform() -> str | None:
     """The serverless platform that this process runs on, as far as its environment tells; None elsewhere."""
-    if os.environ.get("TENCENTCLOUD_RUNENV") == "SCF":  # it is WX_LOCAL_SCF where WeChat's tools debug locally
-        return _PLATFORM_MARKS["SCF_FUNCTIONNAME"]
-    return next((name for mark, name in _PLATFORM_MARKS.items() if os.environ.get(mark)), None)
+    host = hosts.current(os.environ)
+    return host.title if host else None
 
 
 def use_code_folder(folder: Path | None) -> None:
@@ -314,7 +332,8 @@ def use_code_folder(folder: Path | None) -> None:
 
 def code_folders() -> list[Path]:
     """Where a function's own files may lie, the likeliest first: beside its file, the platform's code folder, here."""
-    deployed = [Path(folder) for name in _CODE_FOLDERS if (folder := os.environ.get(name))]
+    names = [name for host in hosts.HOSTS.values() for name in host.code_folders]
+    deployed = [Path(folder) for name in names if (folder := os.environ.get(name))]
     return [*([_function_folder] if _function_folder else []), *deployed, Path.cwd()]
 
 
@@ -335,7 +354,7 @@ def _parsed(setting: dataclasses.Field[Any], value: object) -> Any:
     parse = setting.metadata["parse"]
     if isinstance(value, Secret):
         return Secret(parse(value.reveal().strip()))
-    if isinstance(value, (list, tuple, set, frozenset)) and parse is _hosts:
+    if isinstance(value, (list, tuple, set, frozenset)) and parse in (_hosts, _origins):
         value = ",".join(map(str, value))
     if isinstance(value, bool) or not isinstance(value, (str, int, float, os.PathLike)):
         raise ValueError("text or a number")

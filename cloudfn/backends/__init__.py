@@ -7,7 +7,7 @@ import re
 import time
 from typing import Any
 
-from cloudfn import settings
+from cloudfn import invocation, settings
 from cloudfn.call.reply import normalise
 from cloudfn.call.values import Backend, Call, Trace
 from cloudfn.errors import CloudError
@@ -48,7 +48,7 @@ def perform(call: Call, backend: Backend, *, convert_case: bool = True) -> dict[
     """Run a checked call and give the SDK's result, or raise `CloudError`, whoever answers.
 
     Either way one record goes to the log (INFO): api, backend, code, attempts, milliseconds, bytes (of the body or
-    the picture) and WeChat's rid, each also an attribute of the record.
+    the picture), WeChat's rid and the platform's id of the request, each also an attribute of the record.
     """
     trace, start, said = Trace(), time.perf_counter(), ("", -1)
     try:
@@ -67,6 +67,7 @@ def perform(call: Call, backend: Backend, *, convert_case: bool = True) -> dict[
             "milliseconds": round((time.perf_counter() - start) * 1000, 1),
             "bytes": trace.bytes,
             "rid": rid[1] if rid else "",
+            "request_id": invocation.current().request_id,
         }
         _log.info(" ".join(f"{name}=%({name})s" for name in facts), facts, extra=facts)
     return result

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from cloudfn import permissions, settings
 from cloudfn.errors import setup_error
-from cloudfn.platforms.base import Host
+from cloudfn.hosts import Host
 from cloudfn.secret import Secret
 
 # What a bundle needs besides cloudfn: the distribution's own dependencies (a test compares), and one that pip leaves
@@ -112,7 +112,7 @@ def build(plan: Plan, out: Path) -> Made:
 def _own(plan: Plan, out: Path) -> dict[str, Path | bytes]:
     """Everything that pip does not fetch: name in the bundle -> a file or its content."""
     files: dict[str, Path | bytes] = {plan.host.entry: _entry(plan).encode()}
-    if plan.host.name == "cloudrun":
+    if plan.host.container:
         files["Dockerfile"] = _DOCKERFILE.format(python=plan.version).encode()
     if plan.function:
         settings.use_code_folder(plan.function[0].absolute().parent)
@@ -176,7 +176,7 @@ def _check_contents(files: Mapping[str, Path | bytes]) -> None:
 
 def _entry(plan: Plan) -> str:
     lines = [f'"""What {plan.host.title} calls. Made by `cloudfn package`."""', ""]
-    lines += ["import os", ""] if plan.backend == "local" or plan.host.name == "cloudrun" else []
+    lines += ["import os", ""] if plan.backend == "local" or plan.host.container else []
     lines += ["from pathlib import Path", ""]
     if plan.backend == "local":
         lines += ['os.environ.setdefault("CLOUDFN_BACKEND", "local")', ""]
@@ -187,7 +187,7 @@ def _entry(plan: Plan) -> str:
     else:
         lines += [f"{plan.host.handler} = handler.main"]
     lines += ["settings.use_code_folder(HERE)"]
-    if plan.host.name == "cloudrun":
+    if plan.host.container:
         lines += ["", *_SERVE]
     return "\n".join(lines) + "\n"
 
@@ -217,7 +217,7 @@ def _fetch(plan: Plan, target: Path) -> None:
     for minor in range(plan.host.glibc, _OLDEST_GLIBC[arch] - 1, -1):
         tags += [f"manylinux_2_{minor}_{arch}"] + ([f"{_ALIASES[minor]}_{arch}"] if minor in _ALIASES else [])
     abi = f"cp{plan.version.replace('.', '')}"
-    server = _SERVER if plan.host.name == "cloudrun" else ()
+    server = _SERVER if plan.host.container else ()
     command = [
         *(sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"),
         *("--no-compile", "--no-warn-conflicts", "--target", str(target), "--only-binary", ":all:"),

@@ -13,7 +13,7 @@ from typing import Any
 
 from cloudfn.cli.report import exit_code, report
 from cloudfn.errors import CloudError
-from cloudfn.platforms import HOSTS
+from cloudfn.hosts import HOSTS
 
 
 def add(commands: Any) -> None:
@@ -41,12 +41,15 @@ def run(arguments: argparse.Namespace) -> int:
 
                 answer = run_on(HOSTS[arguments.platform], lambda: _function(arguments), event, seconds)
             else:
-                answer = _function(arguments)(event, None)
+                from cloudfn.handler import function
+
+                answer = function(raise_errors=True)(_function(arguments))(event, None)
             text = json.dumps(answer, ensure_ascii=False, indent=2, allow_nan=False)
         except CloudError as error:
-            report(error, "" if arguments.platform else "the function raised CloudError")
+            of_its_own = error.__cause__ is None and not arguments.platform
+            report(error, "the function raised CloudError" if of_its_own else "")
             return exit_code([error])
-        except Exception:  # noqa: BLE001 - a user's function may raise anything, and its traceback is the answer
+        except Exception:  # noqa: BLE001 - a file of a user's own may raise anything, and its traceback is the answer
             traceback.print_exc()
             return 1
     print(text)
@@ -104,11 +107,11 @@ def _function(arguments: argparse.Namespace) -> Callable[[Any, Any], Any]:
         arguments.usage(
             f"--function {arguments.function}: expected FILE:NAME with a file that exists, such as index.py:main"
         )
-    from cloudfn.handler import load
+    if path.suffix != ".py":
+        arguments.usage(f"--function {arguments.function}: {path} is not a Python file (.py)")
+    from cloudfn.handler import load_file
 
-    try:
-        return load(path, name)
-    except (ImportError, AttributeError) as error:
-        if str(path) not in str(error):  # the file's own code raised it
-            raise
-        return arguments.usage(f"--function {arguments.function}: {error}")  # type: ignore[no-any-return]
+    found = getattr(load_file(path), name, None)
+    if not callable(found):
+        return arguments.usage(f"--function {arguments.function}: {path} has no function {name}")  # type: ignore[no-any-return]
+    return found  # type: ignore[no-any-return]

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from cloudfn.cli.bundle import ARCHITECTURES, EXTRAS, Made, Plan, build
-from cloudfn.platforms import HOSTS
+from cloudfn.hosts import HOSTS
+
+_PACKED = [host.name for host in HOSTS.values() if host.entry]
 
 
 def add(commands: Any) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("package", help="make a bundle that a platform takes as it is")
-    parser.add_argument("--platform", required=True, choices=list(HOSTS), help="where the function will run")
+    parser.add_argument("--platform", required=True, choices=_PACKED, help="where the function will run")
     parser.add_argument("--backend", choices=list(EXTRAS), default="wechat", help="who answers; default: wechat")
     parser.add_argument("--function", metavar="FILE:NAME", help="your own function; default: the ready-made handler")
     parser.add_argument("--python", metavar="3.N", default="", help="the runtime's Python; default: the platform's")
@@ -62,7 +64,7 @@ def _tell(plan: Plan, made: Made, out: Path) -> None:
         print(f"  {what:<9} {size:>12,} bytes" + (f" of {limit:,}" if limit else ""))
     print(f"  {'files':<9} {len(made.names):>12,}")
     print(f"  {'packages':<9} {', '.join(made.packages)}")
-    if host.arrive:
+    if not host.container:
         print(f"  {'handler':<9} {Path(host.entry).stem}.{host.handler}")
     if plan.backend == "wechat":
         print("Set WX_APPID and WX_APPSECRET there, or what README.md names for CloudRun.", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Platforms: an event in, the values of `base` out, and an answer back in the platform's own form. No IO, no settings.
 
-A platform is one file with its forms (read side and write side) and one row for each in FORMS; its `HOST`, if it is one
-that a function can be packaged for, is a row in HOSTS.
+A platform is one file with its forms, and one row for each in FORMS; all else that is known of it is in
+`cloudfn.hosts`.
 """
 
 from __future__ import annotations
@@ -9,43 +9,61 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cloudfn.platforms import aws, cloudbase, cloudevents, direct, fc, google, huawei, scf, wsgi
-from cloudfn.platforms.base import Form, Host
+from cloudfn.platforms import aws, azure, cloudbase, cloudevents, events, fc, google, huawei, scf, wsgi
+from cloudfn.platforms.base import EventForm, Gateway, HttpForm, as_one_value, get, has
+
+
+class OtherGateway(Gateway):
+    """A gateway that no row knows, but whose event speaks the common language."""
+
+    name = "HTTP gateway"
+    several = staticmethod(as_one_value)
+
+    @classmethod
+    def matches(cls, event: Any) -> bool:
+        spoken = has(event, "httpMethod", "path", "headers")
+        return spoken and ("isBase64Encoded" in event or isinstance(get(event, "requestContext"), Mapping))
+
+
+class Direct(EventForm):
+    """The last row: whatever it is, it is the function's own, and whoever invoked it waits for the result."""
+
+    name = "direct"
+    caller = True
+
+    @classmethod
+    def matches(cls, event: Any) -> bool:  # noqa: ARG003 - everything
+        return True
+
 
 # The first that matches counts. A direct event may carry a `version`, `path` or `body` of its own, so every row asks
 # for keys that only occur together.
-FORMS: tuple[Form, ...] = (
-    wsgi.Wsgi(),
-    google.FlaskRequest(),
-    direct.Records(),
-    aws.Alb(),
-    aws.HttpApi(),
-    fc.HttpTrigger(),
-    aws.RestApi(),
-    scf.Gateway(),
-    cloudbase.HttpAccess(),
-    huawei.Gateway(),
-    fc.Gateway(),
-    scf.FunctionUrl(),
-    scf.Timer(),
-    cloudevents.Structured(),
-    direct.Direct(),
+FORMS: tuple[type[HttpForm | EventForm], ...] = (
+    wsgi.Wsgi,
+    google.FlaskRequest,
+    azure.HttpRequest,
+    cloudevents.SdkObject,
+    events.Answered,
+    aws.Alb,
+    aws.HttpApi,
+    fc.HttpTrigger,
+    scf.ApiGateway,
+    cloudbase.HttpAccess,
+    aws.RestApi,
+    aws.Lattice,
+    huawei.Apig,
+    scf.FunctionUrl,
+    fc.ApiGateway,
+    scf.Clb,
+    OtherGateway,
+    cloudevents.Batch,
+    cloudevents.Structured,
+    events.Unattended,
+    Direct,
 )
 
-HOSTS: Mapping[str, Host] = {
-    host.name: host for host in (scf.HOST, cloudbase.HOST, wsgi.HOST, aws.HOST, fc.HOST, google.HOST)
-}
 
-_CLOCKS = (aws.seconds_left, scf.seconds_left, fc.seconds_left, huawei.seconds_left)
-
-
-def recognise(event: Any, context: Any = None) -> tuple[Form, Any]:
-    """The form of an event, and the event itself, its JSON decoded where the platform hands over bytes."""
+def recognise(event: Any, context: Any = None) -> HttpForm | EventForm:
+    """Return the form of an event, whose JSON is decoded where the platform hands over bytes."""
     event = fc.decoded(event)
-    return next(form for form in FORMS if form.matches(event, context)), event
-
-
-def seconds_left(form: Form, context: Any) -> float | None:
-    """How long the platform still waits for the function, as far as its context and the trigger tell."""
-    told = [left for clock in _CLOCKS if (left := clock(context)) is not None]
-    return min([*told, *([form.seconds] if form.seconds else [])], default=None)
+    return next(form for form in FORMS if form.matches(event))(event, context)

@@ -1,127 +1,139 @@
-"""AWS Lambda: direct, REST v1, HTTP v2 and Function URL, ALB.
+"""AWS Lambda's HTTP triggers: REST API, HTTP API and Function URL, Application Load Balancer, VPC Lattice.
 
 Sources: docs.aws.amazon.com/lambda/latest/dg: urls-invocation, services-apigateway, services-alb,
-gettingstarted-limits; docs.aws.amazon.com/elasticloadbalancing: lambda-functions.
+gettingstarted-limits; docs.aws.amazon.com/elasticloadbalancing: lambda-functions; docs.aws.amazon.com/vpc-lattice:
+lambda-functions; docs.aws.amazon.com/apigateway: limits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import product
 from typing import Any
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from cloudfn.platforms.base import (
-    Host,
-    Reply,
+    Gateway,
+    HttpForm,
     Request,
+    as_cookies,
+    as_multi_value_headers,
+    as_one_value,
+    body_of,
     get,
     has,
-    lambda_reply,
-    method_of,
+    headers_of,
     query_of,
-    request_of,
-    status_line,
 )
 
+_MIB = 1024 * 1024
 
-class Alb:
+
+def _cased(headers: dict[str, list[str]]) -> dict[str, Any]:
+    """Name cookies in spellings that differ in case only, which is all that a load balancer's single values allow."""
+    single: dict[str, str] = {}
+    for name, values in headers.items():
+        if name.lower() != "set-cookie":
+            single[name] = ", ".join(values)
+            continue
+        spellings = ("".join(letters) for letters in product(*((c.upper(), c.lower()) for c in "set-cookie")))
+        single |= dict(zip(dict.fromkeys(spellings), values, strict=False))
+    return {"headers": single}
+
+
+def _lists_only(headers: dict[str, list[str]]) -> dict[str, Any]:
+    return {"multiValueHeaders": headers}
+
+
+class Alb(Gateway):
     """An Application Load Balancer; its query is not decoded, and it wants headers back in the form it sent them."""
 
     name = "AWS ALB"
-    http = True
-    seconds = None
+    request_bytes = _MIB
+    response_bytes = _MIB
+    status_line = True
 
-    def matches(self, event: Any, context: Any) -> bool:  # noqa: ARG002
+    @classmethod
+    def matches(cls, event: Any) -> bool:
         return get(event, "requestContext", "elb") is not None and has(event, "httpMethod")
 
-    def read(self, event: Any, context: Any) -> Request:  # noqa: ARG002
-        headers = event.get("headers") or event.get("multiValueHeaders")
-        query = query_of(event.get("multiValueQueryStringParameters"), event.get("queryStringParameters"))
-        decoded = {unquote_plus(name): unquote_plus(value) for name, value in query.items()}
-        return request_of(event, method_of(event), str(event.get("path", "/")), decoded, headers)
+    def read(self) -> Request:
+        event = self.event
+        mappings = event.get("multiValueQueryStringParameters"), event.get("queryStringParameters")
+        headers = headers_of(event.get("headers"), event.get("multiValueHeaders"))
+        query = query_of(*mappings, decode=unquote_plus)
+        return self.request(str(event["httpMethod"]), str(event.get("path") or "/"), query, headers)
 
-    def write(self, reply: Reply, event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG002
-        answer = lambda_reply(reply)
-        if "multiValueHeaders" in event:
-            answer["multiValueHeaders"] = {name: [value] for name, value in answer.pop("headers").items()}
-        return answer | {"statusDescription": status_line(reply.status)}
+    def several(self, headers: dict[str, list[str]]) -> dict[str, Any]:
+        return _lists_only(headers) if "multiValueHeaders" in self.event else _cased(headers)
 
 
-class HttpApi:
+class HttpApi(Gateway):
     """An HTTP API (payload 2.0) or a Function URL, which have one form."""
 
     name = "AWS Function URL / HTTP API v2"
-    http = True
-    seconds = None
+    several = staticmethod(as_cookies)
 
-    def matches(self, event: Any, context: Any) -> bool:  # noqa: ARG002
-        return get(event, "version") == "2.0" and has(get(event, "requestContext", "http"), "method")
+    @classmethod
+    def matches(cls, event: Any) -> bool:
+        version = get(event, "version")
+        return has(get(event, "requestContext", "http"), "method") and (
+            version == "2.0" or (version is None and "rawPath" in event)
+        )
 
-    def read(self, event: Any, context: Any) -> Request:  # noqa: ARG002
+    def read(self) -> Request:
+        event = self.event
         query = query_of(event.get("rawQueryString"), event.get("queryStringParameters"))
-        path = unquote(str(event.get("rawPath") or "/"))
-        method = str(event["requestContext"]["http"]["method"]).upper()
-        return request_of(event, method, path, query)
+        # The payload holds cookies apart, and not among the headers.
+        cookies = {"cookie": "; ".join(map(str, event["cookies"]))} if event.get("cookies") else None
+        headers = headers_of(event.get("headers"), cookies)
+        http = event["requestContext"]["http"]
+        return self.request(
+            str(http["method"]), unquote(str(event.get("rawPath") or http.get("path") or "/")), query, headers
+        )
 
-    def write(self, reply: Reply, event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG002
-        return lambda_reply(reply)
+
+class Lattice(HttpForm):
+    """VPC Lattice, both versions of its event."""
+
+    name = "AWS VPC Lattice"
+    several = staticmethod(as_one_value)
+    status_line = True
+
+    @classmethod
+    def matches(cls, event: Any) -> bool:
+        if has(event, "raw_path", "method"):
+            return True
+        marks = get(event, "requestContext")
+        return has(event, "method", "path") and any(
+            has(marks, name) for name in ("serviceArn", "targetGroupArn", "serviceNetworkArn")
+        )
+
+    def read(self) -> Request:
+        event = self.event
+        address = urlsplit(str(event.get("path") or event.get("raw_path") or "/"))
+        query = query_of(event.get("queryStringParameters"), event.get("query_string_parameters"), address.query)
+        headers = headers_of(event.get("headers"))
+        flag = event.get("isBase64Encoded", event.get("is_base64_encoded"))
+        body = body_of(event.get("body"), flag, headers.get("content-type", ""))
+        return Request(str(event["method"]).upper(), unquote(address.path) or "/", query, headers, body)
 
 
-class RestApi:
-    """A REST API, or an HTTP API that is set to payload 1.0."""
+class RestApi(Gateway):
+    """A REST API, or an HTTP API that is set to payload 1.0.
+
+    It waits for 29 s, unless that is raised (since June 2024, regional APIs).
+    """
 
     name = "AWS REST API v1"
-    http = True
     seconds = 29.0
+    several = staticmethod(as_multi_value_headers)
 
-    def matches(self, event: Any, context: Any) -> bool:  # noqa: ARG002
-        return has(event, "resource", "requestContext", "httpMethod")
-
-    def read(self, event: Any, context: Any) -> Request:  # noqa: ARG002
-        headers = event.get("headers") or event.get("multiValueHeaders")
-        query = query_of(event.get("multiValueQueryStringParameters"), event.get("queryStringParameters"))
-        return request_of(event, method_of(event), str(event.get("path") or "/"), query, headers)
-
-    def write(self, reply: Reply, event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG002
-        return lambda_reply(reply)
-
-
-def seconds_left(context: Any) -> float | None:
-    """The seconds that Lambda's context tells."""
-    tell = getattr(context, "get_remaining_time_in_millis", None)
-    return tell() / 1000 if callable(tell) else None
-
-
-class _Context:
-    """Lambda's context, as far as functions use it."""
-
-    aws_request_id = "00000000-0000-0000-0000-000000000000"
-    function_name = "function"
-    function_version = "$LATEST"
-    invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:function"
-    memory_limit_in_mb = "128"
-
-    def __init__(self, left: Callable[[], float]) -> None:
-        self._left = left
-
-    def get_remaining_time_in_millis(self) -> int:
-        return max(0, int(self._left() * 1000))
-
-
-HOST = Host(
-    name="lambda",
-    title="AWS Lambda",
-    entry="lambda_function.py",
-    handler="lambda_handler",
-    python="3.12",  # on Amazon Linux 2023, glibc 2.34
-    glibc=34,
-    seconds=3,
-    max_seconds=900,
-    request_bytes=6_291_456,
-    response_bytes=6_291_456,
-    zip_bytes=50 * 1024 * 1024,
-    unzipped_bytes=250 * 1024 * 1024,
-    environment={"AWS_LAMBDA_FUNCTION_NAME": "function"},
-    arrive=lambda event: event,
-    context=_Context,
-)
+    @classmethod
+    def matches(cls, event: Any) -> bool:
+        if not has(event, "httpMethod", "requestContext") or not has(event, "path"):
+            return has(event, "resource", "requestContext", "httpMethod")
+        marks = ("resource", "multiValueHeaders", "multiValueQueryStringParameters")
+        told = get(event, "requestContext")
+        return any(name in event for name in marks) or any(
+            has(told, name) for name in ("accountId", "resourceId", "resourcePath", "domainName", "protocol")
+        )

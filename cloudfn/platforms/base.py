@@ -1,20 +1,66 @@
-"""What the platforms have in common: the values that an HTTP event becomes, and the helpers that read and write it."""
+"""What the platforms have in common: an HTTP request and its answer as values, and the base classes of the forms.
+
+A form is one shape in which events arrive. It is made of one event and its context, and knows how to read the one and
+how to answer the other; a platform's file holds its forms and nothing else.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
-from cloudfn.errors import refusal
+from cloudfn.errors import Limit, refusal
 
 MAX_BODY = 32 * 1024 * 1024
 """Bytes of a body that are read where the platform itself sets no limit: as much as Google and FC take."""
+
+
+class Values(Mapping[str, str]):
+    """Names with one or more values each, as a query or the headers hold them; cannot be changed.
+
+    As a mapping it gives each name's last value; `getlist` gives all of them in the order in which they came, and
+    `pairs` every name with every value. `headers` makes names equal that differ in upper and lower case only.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        self.pairs = tuple(pairs)
+        self._lists: dict[str, list[str]] = {}
+        for name, value in self.pairs:
+            self._lists.setdefault(self._key(name), []).append(value)
+
+    @staticmethod
+    def _key(name: str) -> str:
+        return name
+
+    def getlist(self, name: str) -> list[str]:
+        """Return all values of a name, [] where there is none."""
+        return list(self._lists.get(self._key(name), ()))
+
+    def __getitem__(self, name: str) -> str:
+        return self._lists[self._key(name)][-1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lists)
+
+    def __len__(self) -> int:
+        return len(self._lists)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self._lists)})"  # values may be tokens
+
+
+class Headers(Values):
+    """The headers of a request: names are in lower case, and looked up in any case."""
+
+    @staticmethod
+    def _key(name: str) -> str:
+        return name.lower()
 
 
 @dataclass(frozen=True)
@@ -23,8 +69,8 @@ class Request:
 
     method: str
     path: str
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # they may hold tokens
+    query: Values = field(default_factory=Values)
+    headers: Headers = field(default_factory=Headers, repr=False)  # they may hold tokens
     body: bytes = field(default=b"", repr=False)
 
     @property
@@ -33,143 +79,250 @@ class Request:
         return self.headers.get("content-type", "")
 
 
+JSON_TYPE = "application/json; charset=utf-8"
+
+
 @dataclass(frozen=True)
 class Reply:
-    """An HTTP answer, whatever the platform."""
+    """An HTTP answer, whatever the platform. A header that has several values stands there several times."""
 
     status: int
-    body: bytes = field(repr=False)
-    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "application/json; charset=utf-8"})
+    body: bytes = field(default=b"", repr=False)
+    headers: tuple[tuple[str, str], ...] = (("Content-Type", JSON_TYPE),)
+
+    def header(self, name: str) -> str:
+        """Return a header's last value, "" where there is none."""
+        return next((value for key, value in reversed(self.headers) if key.lower() == name), "")
+
+    def grouped(self) -> dict[str, list[str]]:
+        """Return the values by name, under the spelling that came first."""
+        spelling: dict[str, str] = {}
+        lists: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            lists.setdefault(spelling.setdefault(name.lower(), name), []).append(value)
+        return lists
 
 
-class Form(Protocol):
-    """One form in which events arrive: how it is recognised, read, and answered."""
+class Form:
+    """One form in which events arrive, made of an event and the platform's context object.
 
-    @property
-    def name(self) -> str:
-        """What people call it."""
-
-    @property
-    def http(self) -> bool:
-        """Whether it wants an HTTP answer."""
-
-    @property
-    def seconds(self) -> float | None:
-        """What the trigger waits at most, where that is less than the function's own limit."""
-
-    def matches(self, event: Any, context: Any) -> bool:
-        """Whether an event has this form; earlier rows of the table were asked before."""
-
-    def read(self, event: Any, context: Any) -> Any:
-        """A `Request`, or of a form that is not HTTP the function's own data. Raises `CloudError`."""
-
-    def write(self, reply: Reply, event: Any, context: Any) -> Any:
-        """What the platform wants to be handed for an HTTP answer."""
-
-
-@dataclass(frozen=True)
-class Host:
-    """A platform as `cloudfn invoke --platform` and `cloudfn package` need it. Sizes in bytes, None: no limit is known.
-
-    `arrive` and `context` make of an event's JSON what the function is called with; `arrive` is None where functions
-    are called with HTTP requests only. `python` and `glibc` are those of the runtime that a bundle is made for.
+    `name` is what people call it. `caller` tells whether somebody waits for the answer and understands errCode and
+    errMsg in it; where nobody does, an error must be raised, or the platform takes it for a success. `seconds`,
+    `request_bytes` and `response_bytes` are the trigger's own limits, where they are smaller than the function's.
     """
 
     name: str
-    title: str
-    entry: str
-    handler: str
-    python: str
-    glibc: int
-    seconds: float
-    max_seconds: float
-    request_bytes: int | None
-    response_bytes: int | None
-    zip_bytes: int | None
-    unzipped_bytes: int | None
-    environment: Mapping[str, str]
-    arrive: Callable[[Any], Any] | None = None
-    context: Callable[[Callable[[], float]], Any] = lambda _left: None
+    caller: ClassVar[bool] = False
+    seconds: ClassVar[float | None] = None
+    request_bytes: ClassVar[int | None] = None
+    response_bytes: ClassVar[int | None] = None
+
+    def __init__(self, event: Any, context: Any = None) -> None:
+        self.event = event
+        self.context = context
+
+    @classmethod
+    def matches(cls, event: Any) -> bool:
+        """Return whether an event has this form; earlier rows of the table were tried before."""
+        raise NotImplementedError
+
+
+class EventForm(Form):
+    """A form that is not HTTP."""
+
+    def data(self) -> Any:
+        """Return what a user's own function gets: the event as it came."""
+        return self.event
+
+    def parameters(self) -> Any:
+        """Return what the ready-made handler takes for the call's parameters. Raises `CloudError` -401002."""
+        return self.event
+
+
+class HttpForm(Form):
+    """A form that is HTTP, read into a `Request` and answered with a `Reply`.
+
+    Most platforms take the answer that AWS invented: {statusCode, headers, body, isBase64Encoded}. They differ in how
+    it carries several values of one header, which is `several`, one of the functions below.
+    """
+
+    caller = True
+    several: Callable[[dict[str, list[str]]], dict[str, Any]]
+    status_line: ClassVar[bool] = False
+
+    def read(self) -> Request:
+        """Return the request. Raises `CloudError` -401002, or 45001 for a body that is too large."""
+        raise NotImplementedError
+
+    def write(self, reply: Reply) -> Any:
+        """Return the answer as the platform takes it. Raises `CloudError` -504002 for what it cannot carry."""
+        return gateway_answer(reply, self.several) | (
+            {"statusDescription": status_line(reply.status)} if self.status_line else {}
+        )
+
+
+class Gateway(HttpForm):
+    """An event with httpMethod, path and headers, in any of the spellings that gateways use.
+
+    The whole query counts before the configured part of it, and lists before single values.
+    """
+
+    def read(self) -> Request:
+        event = self.event
+        query = query_of(*(event.get(name) for name in _QUERIES))
+        headers = headers_of(event.get("headers"), event.get("multiValueHeaders"))
+        return self.request(str(event["httpMethod"]), str(event.get("path") or "/"), query, headers)
+
+    def request(self, method: str, path: str, query: Values, headers: Headers) -> Request:
+        """Return the request with the event's body."""
+        body = body_of(self.event.get("body"), self.event.get("isBase64Encoded"), headers.get("content-type", ""))
+        return Request(method.upper(), path, query, headers, body)
+
+
+# Tencent's queryStringParameters hold only what was configured, queryString the whole query.
+_QUERIES = ("multiValueQueryStringParameters", "queryString", "queryStringParameters", "queryParameters")
+
+
+# --- How an answer carries several values of one header: their names with their values in, its keys out ---------------
+
+
+def as_lists(headers: dict[str, list[str]]) -> dict[str, Any]:
+    """Tencent: a value may be a list."""
+    return {"headers": {name: values if len(values) > 1 else values[0] for name, values in headers.items()}}
+
+
+def as_multi_value_headers(headers: dict[str, list[str]]) -> dict[str, Any]:
+    """API Gateway REST: `multiValueHeaders` beside `headers`."""
+    single = {name: values[0] for name, values in headers.items() if len(values) == 1}
+    multi = {name: values for name, values in headers.items() if len(values) > 1}
+    return {"headers": single} | ({"multiValueHeaders": multi} if multi else {})
+
+
+def as_cookies(headers: dict[str, list[str]]) -> dict[str, Any]:
+    """HTTP API and Function URL: `cookies` for Set-Cookie, all other values joined."""
+    cookies = [value for name, values in headers.items() if name.lower() == "set-cookie" for value in values]
+    joined = {name: ", ".join(values) for name, values in headers.items() if name.lower() != "set-cookie"}
+    return {"headers": joined} | ({"cookies": cookies} if cookies else {})
+
+
+def as_one_value(headers: dict[str, list[str]]) -> dict[str, Any]:
+    """All others: one value a header, several joined by commas, which Set-Cookie does not bear (RFC 9110, 5.3)."""
+    for name, values in headers.items():
+        if name.lower() == "set-cookie" and len(values) > 1:
+            raise refusal(
+                -504002,
+                f"functions execute fail: {len(values)} cookies are set, and this platform's answer carries one",
+                "set one cookie a request, or put the values into one",
+            )
+    return {"headers": {name: ", ".join(values) for name, values in headers.items()}}
+
+
+def gateway_answer(reply: Reply, several: Callable[[dict[str, list[str]]], dict[str, Any]]) -> dict[str, Any]:
+    """Return {statusCode, headers, body, isBase64Encoded}: text as it is, everything else in base64."""
+    text = _text_of(reply)
+    return {
+        "statusCode": reply.status,
+        **several(reply.grouped()),
+        "body": base64.b64encode(reply.body).decode() if text is None else text,
+        "isBase64Encoded": text is None,
+    }
+
+
+def _text_of(reply: Reply) -> str | None:
+    """Return the body as text, None where it must travel in base64: compressed, no text, or not in UTF-8."""
+    kind = reply.header("content-type").lower()
+    if reply.body and (reply.header("content-encoding") or not is_text(kind)):
+        return None
+    try:
+        return reply.body.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def is_text(content_type: str) -> bool:
+    """Return whether a body of this media type is text."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind.startswith("text/") or kind.endswith(("json", "xml", "javascript", "urlencoded"))
 
 
 _PHRASES: Mapping[int, str] = {status.value: status.phrase for status in HTTPStatus}
 
 
 def status_line(status: int) -> str:
-    """Such as "404 Not Found"; a status that HTTP does not know has no phrase."""
+    """Return such as "404 Not Found"; a status that HTTP does not know has no phrase."""
     return f"{status} {_PHRASES.get(status, 'Unknown')}"
 
 
-def json_reply(value: Any, status: int = 200) -> Reply:
-    """`value` as a JSON answer; raises ValueError or TypeError where it is no JSON."""
-    return Reply(status, json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "strict"))
+# --- Reading ----------------------------------------------------------------------------------------------------------
 
 
 def get(event: Any, *path: str) -> Any:
-    """event[path[0]][path[1]]..., None where there is no such thing."""
+    """Return event[path[0]][path[1]]..., None where there is no such thing."""
     for name in path:
         event = event.get(name) if isinstance(event, Mapping) else None
     return event
 
 
 def has(event: Any, *names: str) -> bool:
-    """Whether the event has all of these keys."""
+    """Return whether the event has all of these keys."""
     return isinstance(event, Mapping) and all(name in event for name in names)
 
 
-def method_of(event: Any) -> str:
-    """The method of the many platforms that call it httpMethod."""
-    return str(event["httpMethod"]).upper()
+def headers_of(*candidates: Any) -> Headers:
+    """Return the headers of one or two mappings of values or lists; where both name one, that with more values."""
+    lists: dict[str, list[str]] = {}
+    for given in candidates:
+        for name, value in given.items() if isinstance(given, Mapping) else ():
+            values = _strings(value)
+            if len(values) >= len(lists.get(str(name).lower(), ())):
+                lists[str(name).lower()] = values
+    return Headers((name, value) for name, values in lists.items() for value in values)
 
 
-def request_of(event: Any, method: str, path: str, query: Mapping[str, str], headers: Any = None) -> Request:
-    """The request in an event with `body` and isBase64Encoded; `headers` are the event's own where none are given."""
-    found = lower(event.get("headers") if headers is None else headers)
-    return Request(method, path, query, found, body_of(event, found.get("content-type", "")))
+def query_of(*candidates: Any, decode: Callable[[str], str] = str) -> Values:
+    """Return the first of the candidates that says anything: a query string, or a mapping of values or lists.
 
-
-def lower(headers: Any) -> dict[str, str]:
-    """Headers with their names in lower case; of a list of values the first counts, as for Content-Type."""
-    found = headers.items() if isinstance(headers, Mapping) else ()
-    return {str(name).lower(): str(value[0] if isinstance(value, list) and value else value) for name, value in found}
-
-
-def query_of(*candidates: Any) -> dict[str, str]:
-    """The first of the candidates that says anything: a query string, or a mapping of decoded values or lists."""
+    `decode` is for platforms that hand over the values of their mappings as they stood in the address.
+    """
     for given in candidates:
         if given and isinstance(given, str):
-            return dict(parse_qsl(given.removeprefix("?"), keep_blank_values=True))
+            return Values(parse_qsl(given.removeprefix("?"), keep_blank_values=True))
         if given and isinstance(given, Mapping):
-            return {str(name): str(last(value)) for name, value in given.items()}
-    return {}
+            return Values((decode(str(name)), decode(value)) for name in given for value in _strings(given[name]))
+    return Values()
 
 
-def last(value: Any) -> Any:
-    """The last of several values."""
-    return value[-1] if isinstance(value, list) and value else value
+def _strings(value: Any) -> list[str]:
+    """Return one value or a list of them as text; null is "", as for a name without a value."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return ["" if value is None else str(value) for value in values]
 
 
-def body_of(event: Any, content_type: str) -> bytes:
-    """The body's bytes. Missing, null and "" are no body; the flag isBase64Encoded may be text, or missing.
+def truthy(flag: Any) -> bool:
+    """Return whether a flag is set that some platforms hand over as text."""
+    return flag is True or str(flag).lower() == "true"
+
+
+def body_of(body: Any, flag: Any, content_type: str) -> bytes:
+    """Return a body's bytes. Missing, null and "" are no body; `flag` is isBase64Encoded, which may be text or None.
 
     Raises `CloudError` -401002 for a flag that lies, and where the platform has destroyed a binary body.
     """
-    body, flag = event.get("body"), event.get("isBase64Encoded")
     if body is None or body == "":
         return b""
     if not isinstance(body, str):
         return json.dumps(body).encode()  # a gateway that reads JSON itself
-    if flag is True or str(flag).lower() == "true":
+    if truthy(flag):
         return _unbase64(body)
-    is_text = content_type.startswith("text/") or "json" in content_type or "urlencoded" in content_type
-    if flag is None and content_type and not is_text:
-        # SCF's Function URL has no such flag, and how it hands over a binary body is not documented. What may be
-        # base64 is base64: neither a picture nor a multipart body looks like it.
+    text = is_text(content_type)
+    if flag is None and content_type and not text:
+        # SCF's Function URL may come without the flag, and how it hands over a binary body is not documented. What may
+        # be base64 is base64: neither a picture nor a multipart body looks like it.
         try:
             return base64.b64decode(body, validate=True)
         except (binascii.Error, ValueError):
             pass
-    if "\ufffd" in body and not is_text:
+    if "\ufffd" in body and not text:
         raise refusal(
             -401002,
             "the platform has read a binary body as text, which destroyed it",
@@ -190,9 +343,8 @@ def _unbase64(body: str) -> bytes:
         ) from None
 
 
-def lambda_reply(reply: Reply) -> dict[str, Any]:
-    """{statusCode, headers, body, isBase64Encoded}: the reply that AWS invented and all the others took over."""
-    kind = next((value for name, value in reply.headers.items() if name.lower() == "content-type"), "")
-    encoded = not (kind.startswith("text/") or "json" in kind)
-    body = base64.b64encode(reply.body).decode() if encoded else reply.body.decode("utf-8", "replace")
-    return {"statusCode": reply.status, "headers": dict(reply.headers), "body": body, "isBase64Encoded": encoded}
+def too_large(length: int) -> Exception:
+    """Return the error 45001 of a body over MAX_BODY."""
+    return refusal(
+        45001, f"the body has {length:,} bytes", f"send at most {MAX_BODY:,}", limit=Limit(MAX_BODY, "bytes")
+    )

@@ -7,29 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from cloudfn.platforms.base import Reply, Request, get, has, lambda_reply, method_of, query_of, request_of
+from cloudfn.platforms.base import Gateway, as_one_value, get, has
 
 
-class Gateway:
+class Apig(Gateway):
     """APIG's event."""
 
     name = "Huawei APIG"
-    http = True
-    seconds = None
+    several = staticmethod(as_one_value)
 
-    def matches(self, event: Any, context: Any) -> bool:  # noqa: ARG002
-        named = get(event, "requestContext", "apiId") is not None and "resource" not in event
-        return named and has(event, "httpMethod", "isBase64Encoded")
-
-    def read(self, event: Any, context: Any) -> Request:  # noqa: ARG002
-        query = query_of(event.get("queryStringParameters"))
-        return request_of(event, method_of(event), str(event.get("path") or "/"), query)
-
-    def write(self, reply: Reply, event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG002
-        return lambda_reply(reply)
-
-
-def seconds_left(context: Any) -> float | None:
-    """The seconds that FunctionGraph's context tells."""
-    tell = getattr(context, "getRemainingTimeInMilliSeconds", None)
-    return tell() / 1000 if callable(tell) else None
+    @classmethod
+    def matches(cls, event: Any) -> bool:
+        return get(event, "requestContext", "apiId") is not None and has(event, "httpMethod", "isBase64Encoded")

@@ -1,73 +1,107 @@
 """WeChat CloudRun and every other WSGI host (PEP 3333): a function is the application itself.
 
-Sources: peps.python.org/pep-3333; WeChat's pages "wxinfo", "cloudcall" and "know" of CloudRun.
+Sources: peps.python.org/pep-3333; WeChat's pages "wxinfo", "cloudcall" and "know" of CloudRun;
+uwsgi-docs.readthedocs.io, "Chunked input API".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from cloudfn.errors import Limit, refusal
-from cloudfn.platforms.base import MAX_BODY, Host, Reply, Request, has, query_of, status_line
+from cloudfn.errors import refusal
+from cloudfn.platforms.base import (
+    MAX_BODY,
+    Headers,
+    HttpForm,
+    Reply,
+    Request,
+    get,
+    has,
+    query_of,
+    status_line,
+    too_large,
+)
 
 TOKEN_HEADERS = ("x-wx-cloudbase-access-token", "x-wx-from-cloudbase-access-token")
 """Headers that hold a token: nobody but the wechat backend gets to see them."""
 
 _CALLER = ("OPENID", "APPID", "UNIONID", "FROM_OPENID", "FROM_APPID", "FROM_UNIONID", "ENV", "SOURCE")
+_STEP = 1024 * 1024
 
 
-class Wsgi:
-    """called as application(environ, start_response)."""
+class Wsgi(HttpForm):
+    """Called as application(environ, start_response)."""
 
     name = "WSGI"
-    http = True
-    seconds = None
 
-    def matches(self, event: Any, context: Any) -> bool:
-        return callable(context) and has(event, "wsgi.input", "REQUEST_METHOD")
+    @classmethod
+    def matches(cls, event: Any) -> bool:
+        return has(event, "REQUEST_METHOD") and callable(getattr(get(event, "wsgi.input"), "read", None))
 
-    def read(self, event: Any, context: Any) -> Request:  # noqa: ARG002
+    def read(self) -> Request:
+        environ = self.event
         headers = {
-            name[5:].replace("_", "-").lower(): str(value) for name, value in event.items() if name.startswith("HTTP_")
+            name[5:].replace("_", "-").lower(): str(value)
+            for name, value in environ.items()
+            if name.startswith("HTTP_")
         }
-        if event.get("CONTENT_TYPE"):
-            headers["content-type"] = str(event["CONTENT_TYPE"])
-        path = str(event.get("PATH_INFO") or "/").encode("latin-1", "replace").decode("utf-8", "replace")
-        query = query_of(event.get("QUERY_STRING"))
-        return Request(str(event["REQUEST_METHOD"]).upper(), path, query, headers, _body(event))
+        if environ.get("CONTENT_TYPE"):
+            headers["content-type"] = str(environ["CONTENT_TYPE"])
+        path = str(environ.get("PATH_INFO") or "/").encode("latin-1", "replace").decode("utf-8", "replace")
+        query = query_of(environ.get("QUERY_STRING"))
+        return Request(str(environ["REQUEST_METHOD"]).upper(), path, query, Headers(headers.items()), _body(environ))
 
-    def write(self, reply: Reply, event: Any, context: Any) -> list[bytes]:
-        headers = {**reply.headers, "Content-Length": str(len(reply.body))}
-        context(status_line(reply.status), list(headers.items()))
-        return [b"" if event["REQUEST_METHOD"] == "HEAD" else reply.body]
+    def write(self, reply: Reply) -> list[bytes]:
+        length = [] if reply.status in (204, 304) else [("Content-Length", str(len(reply.body)))]
+        self.context(status_line(reply.status), [*reply.headers, *length])
+        return [b"" if self.event["REQUEST_METHOD"] == "HEAD" else reply.body]
 
 
 def _body(environ: Any) -> bytes:
-    """At most MAX_BODY bytes: CONTENT_LENGTH of them, or, where the server knows the end of a chunked body, all."""
-    try:
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-    except ValueError:
-        raise refusal(-401002, "Content-Length is no number", "send the number of the body's bytes") from None
-    if not length and environ.get("wsgi.input_terminated"):
-        length = MAX_BODY + 1
-    elif length > MAX_BODY:
-        raise too_large(length)
-    body: bytes = environ["wsgi.input"].read(length) if length > 0 else b""
-    if len(body) > MAX_BODY:
-        raise too_large(len(body))
-    return body
+    """Return at most MAX_BODY bytes: CONTENT_LENGTH of them, or of a chunked body all.
 
-
-def too_large(length: int) -> Exception:
-    """A body over MAX_BODY."""
-    return refusal(
-        45001, f"the body has {length:,} bytes", f"send at most {MAX_BODY:,}", limit=Limit(MAX_BODY, "bytes")
+    A server that knows the end of a chunked body says so (gunicorn, waitress, granian: wsgi.input_terminated); a2wsgi
+    says nothing and knows it all the same. uWSGI has an interface of its own. With any other server, reading on would
+    wait for ever.
+    """
+    read = environ["wsgi.input"].read
+    length = environ.get("CONTENT_LENGTH") or ""
+    if length:
+        if not (length.isascii() and length.isdecimal()):
+            raise refusal(-401002, "Content-Length is no number", "send the number of the body's bytes")
+        if len(length) > 15 or int(length) > MAX_BODY:
+            raise too_large(int(length[:15]))
+        return _whole(read, int(length))
+    if environ.get("wsgi.input_terminated") or "asgi.scope" in environ:
+        return _whole(read, MAX_BODY + 1)
+    if environ.get("HTTP_TRANSFER_ENCODING", "").lower() != "chunked":
+        return b""
+    if "uwsgi.version" in environ:
+        uwsgi = importlib.import_module("uwsgi")  # which only exists inside of it
+        return _whole(lambda _size: uwsgi.chunked_read(), MAX_BODY + 1)
+    raise refusal(
+        -401002,
+        "the body is chunked, and this WSGI server does not tell where it ends",
+        "send it with Content-Length, or use gunicorn, uWSGI, waitress or granian",
     )
 
 
+def _whole(read: Callable[[int], bytes], most: int) -> bytes:
+    """Read up to `most` bytes, in as many steps as the server makes of them; raise 45001 over MAX_BODY."""
+    pieces: list[bytes] = []
+    missing = most
+    while missing > 0 and (piece := read(min(missing, _STEP))):
+        pieces.append(piece)
+        missing -= len(piece)
+    if most - missing > MAX_BODY:
+        raise too_large(most - missing)
+    return b"".join(pieces)
+
+
 def caller(headers: Mapping[str, str]) -> dict[str, str | int]:
-    """What CloudRun's x-wx-* headers tell of the caller, under the names of getWXContext; {} without x-wx-source.
+    """Return what CloudRun's x-wx-* headers tell of the caller, named as in getWXContext; {} without x-wx-source.
 
     That header is the vendor's own test for "came from WeChat". Only WeChat's gateway sets it, but a request over a
     public address can forge it, so that address must be closed.
@@ -76,20 +110,3 @@ def caller(headers: Mapping[str, str]) -> dict[str, str | int]:
         return {}
     found = {name: headers.get(f"x-wx-{name.lower().replace('_', '-')}") for name in _CALLER}
     return {name: value for name, value in found.items() if value}
-
-
-HOST = Host(
-    name="cloudrun",
-    title="WeChat CloudRun",
-    entry="index.py",
-    handler="app",
-    python="3.12",  # of the Dockerfile's image, Debian 12 with glibc 2.36
-    glibc=36,
-    seconds=15,  # of a mini program's callContainer, which takes no longer limit; so are the 100 KB
-    max_seconds=15,
-    request_bytes=100 * 1024,
-    response_bytes=None,
-    zip_bytes=None,
-    unzipped_bytes=None,
-    environment={"CBR_ENV_ID": "local"},
-)

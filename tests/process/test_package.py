@@ -20,7 +20,7 @@ import pytest
 from cloudfn.cli import bundle, main
 from cloudfn.cli.bundle import Made, Plan
 from cloudfn.errors import CloudError
-from cloudfn.platforms import HOSTS
+from cloudfn.hosts import HOSTS
 from tests.process.test_platforms import check_everything, free_port, running
 from tests.support.recording import RecordingServer
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cloudfn.codes import CODES
-from cloudfn.platforms import HOSTS
+from cloudfn.hosts import HOSTS, Host
 from cloudfn.settings import table
 
 ROOT = Path(__file__).parents[2]
@@ -99,9 +99,14 @@ def _size(size: int | None) -> str:
     return f"{size:,} B"
 
 
+def _handler(host: Host) -> str:
+    """What is entered at the platform; no bundle is made for one without an entry."""
+    return f"`{Path(host.entry).stem}.{host.handler}`" if host.entry else ""
+
+
 def _platforms(chinese: bool) -> str:
     rows = [
-        f"| {host.title} | `{host.name}` | `{Path(host.entry).stem}.{host.handler}` | {host.python} | "
+        f"| {host.title} | `{host.name}` | {_handler(host)} | {host.python} | "
         f"{_size(host.request_bytes)} / {_size(host.response_bytes)} | {host.seconds:g} s / {host.max_seconds:g} s | "
         f"{_size(host.zip_bytes)} / {_size(host.unzipped_bytes)} |"
         for host in HOSTS.values()

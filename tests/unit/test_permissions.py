@@ -118,13 +118,13 @@ def test_an_edited_file_is_read_again(folder: Path) -> None:
 
 def test_where_it_is_looked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was set, then the function's folder, then the platform's, then the working directory."""
-    places = [folder / name for name in ("set", "function", "lambda", "scf", "fc")]
+    places = [folder / name for name in ("set", "function", "scf", "lambda", "fc")]
     for place in places:
         place.mkdir()
         (place / "config.json").write_text("{}")
     settings.use_code_folder(places[1])
-    monkeypatch.setenv("LAMBDA_TASK_ROOT", str(places[2]))
-    monkeypatch.setenv("USER_CODE_ROOT", str(places[3]))
+    monkeypatch.setenv("USER_CODE_ROOT", str(places[2]))
+    monkeypatch.setenv("LAMBDA_TASK_ROOT", str(places[3]))
     monkeypatch.setenv("FC_FUNC_CODE_PATH", str(places[4]))
     (folder / "config.json").write_text(GRANT)
     assert str(places[0]) in hint(str(places[0] / "config.json"))

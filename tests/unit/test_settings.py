@@ -123,9 +123,9 @@ def test_a_dotenv_that_cannot_be_read(content: bytes | None, folder: Path) -> No
     ("environment", "platform"),
     [
         ({}, None),
-        ({"TENCENTCLOUD_RUNENV": "SCF"}, "Tencent SCF / CloudBase"),
+        ({"TENCENTCLOUD_RUNENV": "SCF"}, "Tencent SCF"),
         ({"TENCENTCLOUD_RUNENV": "WX_LOCAL_SCF"}, None),
-        ({"SCF_FUNCTIONNAME": "f"}, "Tencent SCF / CloudBase"),
+        ({"SCF_FUNCTIONNAME": "f"}, "Tencent SCF"),
         ({"AWS_LAMBDA_FUNCTION_NAME": "f"}, "AWS Lambda"),
         ({"FC_FUNCTION_NAME": "f"}, "Alibaba FC"),
     ],

@@ -14,7 +14,8 @@ import pytest
 
 import cloudfn as cloud
 from cloudfn import CloudError, handler, platforms
-from cloudfn.platforms.base import MAX_BODY
+from cloudfn.platforms import told
+from cloudfn.platforms.base import MAX_BODY, EventForm, HttpForm
 from tests.support import events
 from tests.support.events import FORMS, Sent, call, multipart, sample
 from tests.support.recording import RecordingServer, http
@@ -50,13 +51,13 @@ def picture(photo: Any) -> bytes:
         ("aws-http-v2", "AWS Function URL / HTTP API v2"),
         ("aws-function-url", "AWS Function URL / HTTP API v2"),
         ("aws-alb", "AWS ALB"),
-        ("aws-s3", "storage or edge event"),
-        ("aws-cloudfront", "storage or edge event"),
+        ("aws-s3", "S3"),
+        ("aws-cloudfront", "Lambda@Edge (CloudFront)"),
         ("scf-function-url", "SCF Function URL"),
         ("scf-api-gateway", "SCF API gateway"),
         ("scf-api-gateway-captured", "SCF API gateway"),
         ("scf-timer-captured", "SCF timer"),
-        ("scf-cos", "storage or edge event"),
+        ("scf-cos", "Tencent COS"),
         ("cloudbase-http-access", "CloudBase HTTP access"),
         ("fc-http-trigger", "FC HTTP trigger"),
         ("fc-api-gateway", "FC API gateway"),
@@ -65,14 +66,14 @@ def picture(photo: Any) -> bytes:
 )
 def test_the_vendors_samples_are_recognised(name: str, form: str) -> None:
     for event in (sample(name), json.dumps(sample(name)).encode()):
-        assert platforms.recognise(event)[0].name == form
+        assert platforms.recognise(event).name == form
 
 
 def test_every_sample_is_recognised_and_named() -> None:
     stored = {path.stem for path in events.FOLDER.glob("*.json")}
     described = (events.FOLDER / "README.md").read_text()
     assert not [name for name in stored if f"`{name}.json`" not in described]
-    direct = [name for name in stored if platforms.recognise(sample(name))[0].name == "direct"]
+    direct = [name for name in stored if platforms.recognise(sample(name)).name == "direct"]
     assert direct == []
 
 
@@ -97,29 +98,36 @@ def test_every_sample_is_recognised_and_named() -> None:
     ],
 )
 def test_a_direct_event_stays_direct(event: Any) -> None:
-    form, data = platforms.recognise(event, {"time_limit_in_ms": 3000})
-    assert (form.name, form.read(data, None)) == ("direct", event)
+    form = platforms.recognise(event, {"time_limit_in_ms": 3000})
+    assert isinstance(form, EventForm)
+    assert (form.name, form.data()) == ("direct", event)
 
 
 def test_bytes_are_json_where_they_can_be() -> None:
-    assert platforms.recognise(b'{"a": 1}') == (platforms.FORMS[-1], {"a": 1})
+    assert platforms.recognise(b'{"a": 1}').event == {"a": 1}
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [("aws-s3", "S3"), ("aws-cloudfront", "CloudFront"), ("scf-cos", "Tencent COS")]
+    ("name", "word"), [("aws-s3", "S3"), ("aws-cloudfront", "Lambda@Edge"), ("scf-cos", "Tencent COS")]
 )
-def test_storage_and_edge_events_are_refused_by_name(name: str, word: str, local: None) -> None:
-    answer = handler.main(sample(name))
-    assert answer["errCode"] == -401002
-    assert f"an event of {word}" in answer["errMsg"]
-    assert "take the file's address out of the event" in answer["errMsg"]
+def test_storage_and_edge_events_are_refused_by_name(
+    name: str, word: str, local: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(CloudError) as raised:
+        handler.main(sample(name))
+    assert raised.value.errCode == -401002
+    assert f"an event of {word}" in raised.value.errMsg
+    assert "a function of your own" in raised.value.errMsg
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert f"an event of {word}" in record.getMessage()
+    assert record.getMessage().count("a function of your own") == 1
 
 
 def test_other_records(local: None) -> None:
-    queue = {"Records": [{"messageId": "1", "eventSource": "aws:sqs"}]}
-    oss = {"events": [{"eventName": "ObjectCreated:PutObject", "eventSource": "acs:oss"}]}
-    assert "aws:sqs" in handler.main(queue)["errMsg"]
-    assert "acs:oss" in handler.main(json.dumps(oss).encode())["errMsg"]
+    for record in ({"messageId": "1", "eventSource": "aws:new"}, {"a": "b"}):
+        queue: dict[str, Any] = {"Records": [record]}
+        with pytest.raises(CloudError, match=r"an event of records of (aws:new|records) is no cloud call"):
+            handler.main(queue)
 
 
 # ---- every HTTP form, there and back
@@ -206,7 +214,7 @@ def test_the_load_balancer_gets_headers_in_the_form_it_sent() -> None:
 # ---- what is wrong with a body
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form not in ("environ", "scf_url")])
+@pytest.mark.parametrize("form", sorted(set(FORMS) - {"environ", "scf_url", "azure", "lattice_v1", "clb"}))
 def test_a_flag_that_lies(form: str, local: None) -> None:
     event = FORMS[form](Sent(b"Hello world!", "text/plain"))
     is_bytes = isinstance(event, bytes)
@@ -267,7 +275,7 @@ def test_bodies_that_say_little_of_themselves() -> None:
     def keep(event: Any, context: Any) -> None:
         got.append(event)
 
-    for content_type in ("", "text/plain", "application/x-www-form-urlencoded", "application/cloudevents+json"):
+    for content_type in ("", "text/plain", "application/x-www-form-urlencoded", "application/vnd.api+json"):
         assert call(keep, "environ", Sent(b' {"a": "\xe5\x9b\xbe"}', content_type, {"a": "q", "b": "2"})).status == 200
     assert call(keep, "environ", Sent(b"a=1%202&b=", "application/x-www-form-urlencoded")).status == 200
     assert got == [{"a": "图", "b": "2"}] * 4 + [{"a": "1 2", "b": ""}]
@@ -365,12 +373,14 @@ def test_a_timer_brings_its_message(local: None, picture: bytes) -> None:
     value = base64.b64encode(picture).decode()
     message = json.dumps({"img": {"contentType": "image/jpeg", "value": value}})
     assert handler.main(sample("scf-timer-captured") | {"Message": message})["imgSize"] == SIZE
-    assert handler.main(sample("scf-timer-captured"))["errCode"] == -401002
+    with pytest.raises(CloudError, match="the message of the SCF timer holds no cloud call"):
+        handler.main(sample("scf-timer-captured"))
 
 
 def test_a_structured_cloud_event_brings_its_data(local: None) -> None:
     event = {"specversion": "1.0", "type": "t", "source": "s", "id": "1", "data": {"ratioList": "1"}}
-    assert "expected `ratios`" in handler.main(event)["errMsg"]
+    with pytest.raises(CloudError, match="expected `ratios`"):
+        handler.main(event)
 
 
 # ---- time
@@ -389,14 +399,13 @@ def test_a_structured_cloud_event_brings_its_data(local: None) -> None:
     ],
 )
 def test_the_time_that_a_platform_tells(context: Any, seconds: float | None) -> None:
-    form = platforms.recognise({})[0]
-    assert platforms.seconds_left(form, context) == seconds
+    assert told.seconds_left(platforms.recognise({}), context) == seconds
 
 
 def test_api_gateway_waits_29_seconds() -> None:
-    form = platforms.recognise(sample("aws-rest-v1"))[0]
-    assert platforms.seconds_left(form, SimpleNamespace(get_remaining_time_in_millis=lambda: 900_000)) == 29
-    assert platforms.seconds_left(form, SimpleNamespace(get_remaining_time_in_millis=lambda: 1000)) == 1
+    form = platforms.recognise(sample("aws-rest-v1"))
+    assert told.seconds_left(form, SimpleNamespace(get_remaining_time_in_millis=lambda: 900_000)) == 29
+    assert told.seconds_left(form, SimpleNamespace(get_remaining_time_in_millis=lambda: 1000)) == 1
 
 
 def test_a_call_ends_before_the_platform_does(wechat: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -503,9 +512,10 @@ def test_a_token_that_is_set_counts_before_the_requests(
 
 
 def test_a_request_shows_no_headers() -> None:
-    event = events.environ(CALL)
-    form, _ = platforms.recognise(event, print)
-    assert TOKEN not in repr(form.read(event, print))
+    form = platforms.recognise(events.environ(CALL), print)
+    assert isinstance(form, HttpForm)
+    assert TOKEN not in repr(form.read())
+    assert TOKEN not in repr(form.read().headers)
 
 
 def test_a_direct_failure_is_raised_if_made_so() -> None:

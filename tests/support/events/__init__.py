@@ -191,6 +191,73 @@ def huawei(sent: Sent) -> dict[str, Any]:
     }
 
 
+def scf_captured(sent: Sent) -> dict[str, Any]:
+    body, encoded = _body(sent)
+    return sample("scf-hao1032--post") | {
+        "httpMethod": sent.method,
+        "headers": {name.lower(): value for name, value in _headers(sent).items()},
+        "queryString": dict(sent.query),
+        "body": body,
+        "isBase64Encoded": encoded,
+    }
+
+
+def clb(sent: Sent) -> dict[str, Any]:
+    body, encoded = _body(sent)
+    address = {"X-Uri": "/scf_location" + (f"?{urlencode(sent.query)}" if sent.query else ""), "X-Method": sent.method}
+    return sample("scf-docs--clb") | {
+        "headers": {**_headers(sent), **address},
+        "payload": body,
+        "isBase64Encoded": str(encoded).lower(),
+    }
+
+
+def rest_v1_bare(sent: Sent) -> dict[str, Any]:
+    """As API Gateway's console and some tools write it: without `resource` and the lists of values."""
+    event = rest_v1(sent)
+    return {name: value for name, value in event.items() if name != "resource" and not name.startswith("multiValue")}
+
+
+def lattice_v1(sent: Sent) -> dict[str, Any]:
+    body, encoded = _body(sent)
+    return {
+        "raw_path": "/lattice" + (f"?{urlencode(sent.query)}" if sent.query else ""),
+        "method": sent.method,
+        "headers": {name.lower(): value for name, value in _headers(sent).items()},
+        "query_string_parameters": dict(sent.query),
+        "body": body,
+        "is_base64_encoded": encoded,
+    }
+
+
+def lattice_v2(sent: Sent) -> dict[str, Any]:
+    body, encoded = _body(sent)
+    return {
+        "version": "2.0",
+        "path": "/lattice",
+        "method": sent.method,
+        "headers": {name.lower(): [value] for name, value in _headers(sent).items()},
+        "queryStringParameters": {name: [value] for name, value in sent.query.items()},
+        "body": body,
+        "isBase64Encoded": encoded,
+        "requestContext": {
+            "serviceNetworkArn": "arn:aws:vpc-lattice:us-east-1:123456789012:servicenetwork/sn-0",
+            "serviceArn": "arn:aws:vpc-lattice:us-east-1:123456789012:service/svc-0",
+            "targetGroupArn": "arn:aws:vpc-lattice:us-east-1:123456789012:targetgroup/tg-0",
+            "identity": {"sourceVpcArn": "arn:aws:ec2:us-east-1:123456789012:vpc/vpc-0"},
+            "region": "us-east-1",
+            "timeEpoch": "1700000000000000",
+        },
+    }
+
+
+def azure(sent: Sent) -> Any:
+    from azure.functions import HttpRequest
+
+    url = f"https://app.example/api/crop?{urlencode(sent.query)}"
+    return HttpRequest(sent.method, url, headers=_headers(sent), params=dict(sent.query), body=sent.body)
+
+
 def environ(sent: Sent) -> dict[str, Any]:
     return {
         **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in sent.headers.items()},
@@ -217,6 +284,12 @@ FORMS: Mapping[str, Callable[[Sent], Any]] = {
         fc_trigger,
         fc_gateway,
         huawei,
+        scf_captured,
+        clb,
+        rest_v1_bare,
+        lattice_v1,
+        lattice_v2,
+        azure,
         environ,
     )
 }
@@ -229,16 +302,18 @@ def call(function: Callable[..., Any], form: str, sent: Sent, context: Any = Non
         return seen(function(event, context))
     started: list[Any] = []
     body = b"".join(function(event, lambda status, headers: started.extend((status, dict(headers)))))
-    assert started[1]["Content-Length"] == str(len(body))
-    return Seen(int(started[0].split()[0]), started[1]["Content-Type"], body)
+    assert started[1].get("Content-Length", "0") == str(len(body))
+    return Seen(int(started[0].split()[0]), started[1].get("Content-Type", ""), body)
 
 
 def seen(reply: Any) -> Seen:
-    """What a client sees of {statusCode, headers, body, isBase64Encoded}."""
+    """What a client sees of {statusCode, headers, body, isBase64Encoded}, or of Azure's HttpResponse."""
+    if hasattr(reply, "get_body"):
+        return Seen(reply.status_code, reply.headers.get("Content-Type"), reply.get_body())
     assert json.loads(json.dumps(reply)) == reply
-    headers = reply.get("headers") or {name: value[0] for name, value in reply["multiValueHeaders"].items()}
+    headers = {name: value[0] for name, value in reply.get("multiValueHeaders", {}).items()} | reply.get("headers", {})
     body = base64.b64decode(reply["body"]) if reply["isBase64Encoded"] else reply["body"].encode()
-    return Seen(reply["statusCode"], headers["Content-Type"], body)
+    return Seen(reply["statusCode"], headers.get("Content-Type", ""), body)
 
 
 def query(text: str) -> dict[str, str]:
