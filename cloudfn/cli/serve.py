@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("serve", help="serve WeChat's endpoints, and the real wx-server-sdk, on this machine")
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     parser.add_argument("--port", type=_number(0, 65535), default=8000, help="default: 8000; 0 takes a free one")
-    parser.add_argument("--workers", type=_number(1, 1024), help="processes; default: one a core")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    parser.add_argument(
+        "--workers", type=_number(1, 1024), help="processes; default: one a core, a single one with --open"
+    )
     parser.add_argument("--config", metavar="FILE", help="the config.json that says what the real SDK may call")
     parser.add_argument("--max-bytes", type=_number(1, 1 << 30), default=MAX_BYTES, help=f"default: {MAX_BYTES}")
     parser.add_argument(
@@ -66,7 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
         latency=arguments.latency,
         seed=arguments.seed,
         quota=arguments.quota,
-        workers=arguments.workers or os.cpu_count() or 1,
+        # What the page shows of requests, tokens and faults is known to the worker that it happened to.
+        workers=arguments.workers or (1 if arguments.open else os.cpu_count() or 1),
         queue=arguments.queue,
         body_seconds=arguments.body_seconds,
         log_json=arguments.log_json,
@@ -78,13 +83,20 @@ def run(arguments: argparse.Namespace) -> int:
         print(
             "cloudfn: the real SDK may call every known API; --config FILE holds it to a config.json", file=sys.stderr
         )
-    serve(options, arguments.host, arguments.port, _announce)
+    serve(options, arguments.host, arguments.port, partial(_announce, arguments.open))
     return 0
 
 
-def _announce(address: str) -> None:
+def _announce(browse: bool, address: str) -> None:
     print(address)
     print(f"TCB_CONTEXT_CNFG='{json.dumps({'URL': f'{address}/admin'}, separators=(',', ':'))}'", flush=True)
+    if browse:
+        import webbrowser
+
+        # 0.0.0.0 and :: are no addresses to go to.
+        page = address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:") + "/"
+        if not webbrowser.open(page):
+            print(f"cloudfn: no browser was found: open {page} in one", file=sys.stderr)
 
 
 def _number(least: int, most: int) -> Callable[[str], int]:

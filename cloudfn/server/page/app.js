@@ -1,6 +1,6 @@
 // The page: pictures in, crops on the screen.
 import { LANGUAGES, without } from "./code.js";
-import { $, h, say } from "./dom.js";
+import { $, h, refill } from "./dom.js";
 import { language, speak, t, translate } from "./i18n.js";
 import { PRESETS, read, toggled } from "./ratios.js";
 import * as requests from "./requests.js";
@@ -21,6 +21,7 @@ let wanted = read("1, 16:9");
 let code = "curl";
 let spelling = "wechat";
 let typing;
+let queue; // the pictures that wait for their crops
 
 // --- Pictures ---
 
@@ -33,13 +34,13 @@ async function open(sources) {
     return { name, blob, url, address, image, shown: image.decode().then(() => true, () => false), focus: [], labels: [], selected: 0 };
   });
   current = pictures[0];
-  error = undefined;
   await findAll();
 }
 
 async function findAll() {
-  const waiting = [...pictures];
-  const work = async () => { while (waiting.length) await crop(waiting.shift()); };
+  const waiting = queue = [...pictures];
+  error = undefined;
+  const work = async () => { while (waiting.length && waiting === queue) await crop(waiting.shift()); };
   await Promise.all(Array.from({ length: AT_A_TIME }, work));
 }
 
@@ -50,7 +51,7 @@ async function crop(picture) {
   const start = performance.now();
   try {
     const answer = await find(picture.blob, wire, picture.focus, asked.signal);
-    Object.assign(picture, { answer, labels: labels.length ? labels : [t("auto")], wire, error: undefined });
+    Object.assign(picture, { answer, labels: labels.length ? labels : ["auto"], wire, error: undefined });
     picture.milliseconds = Math.round(performance.now() - start);
     picture.selected = Math.min(picture.selected, answer.wechat.results.length - 1);
     await picture.shown;
@@ -123,12 +124,10 @@ function showProblem() {
   $("problem").hidden = !problem;
   if (!problem) return $("problem").replaceChildren();
   const { answer } = problem;
-  const number = answer.code ?? answer.wechat?.errcode;
   const cause = answer.mistakes.join("; ");
-  const known = number && t(`cure ${number}`);
-  const cure = known && known !== `cure ${number}` ? known : answer.cure;
+  const cure = t(`cure ${answer.code}`) === `cure ${answer.code}` ? answer.cure : t(`cure ${answer.code}`);
   $("problem").replaceChildren(
-    h("h2", {}, [number, answer.name].filter(Boolean).join(" ") || t("No answer")),
+    h("h2", {}, [answer.code, answer.name].filter(Boolean).join(" ") || t("No answer")),
     h("p", {}, cause),
     cause.includes(cure) ? "" : h("p", {}, h("b", {}, t("Cure")), ` ${cure}`),
     answer.rid ? h("p", { class: "faint" }, `rid ${answer.rid}`) : "",
@@ -139,10 +138,10 @@ function showProblem() {
 
 function showSheet() {
   $("sheet").hidden = pictures.length < 2;
-  $("sheet").replaceChildren(...(pictures.length < 2 ? [] : pictures).map((picture) =>
-    h("button", { "aria-pressed": String(picture === current), onclick: () => { current = picture; error = undefined; show(); } },
+  refill($("sheet"), ...(pictures.length < 2 ? [] : pictures).map((picture) =>
+    h("button", { "aria-pressed": picture === current, onclick: () => { current = picture; error = undefined; show(); } },
       frame(picture, {}), h("span", {}, picture.name),
-      picture.error ? h("b", { class: "problem" }, String(picture.error.answer.code ?? picture.error.answer.wechat?.errcode ?? "!")) : "")));
+      picture.error ? h("b", { class: "problem" }, picture.error.answer.code ?? "!") : "")));
 }
 
 function showStage() {
@@ -170,23 +169,23 @@ function select(number) {
 }
 
 function showFocuses() {
-  $("focuses").hidden = !current?.answer;
+  $("focuses").hidden = !current;
   if (!current) return;
   const changed = () => crop(current);
-  $("focuses").replaceChildren(
+  refill($("focuses"),
     ...current.focus.map((box, number) => h("div", { class: "bar" },
-      h("label", {}, h("span", {}, t("Focus {n}: left, top, right, bottom", { n: number + 1 })), " ",
-        h("input", { type: "text", value: box.join(","), size: "20", onchange: (event) => { current.focus[number] = event.target.value.split(",").map(Number); changed(); } })),
-      h("button", { class: "quiet", "aria-label": t("Remove focus {n}", { n: number + 1 }), onclick: () => { current.focus.splice(number, 1); changed(); $("add-focus").focus(); } }, "×"))),
+      h("label", {}, t("Focus {n}: left, top, right, bottom", { n: number + 1 }),
+        h("input", { value: box.join(), onchange: (event) => { current.focus[number] = event.target.value.split(",").map(Number); changed(); } })),
+      h("button", { class: "quiet", "aria-label": t("Remove focus {n}", { n: number + 1 }), onclick: () => { current.focus.splice(number, 1); changed(); } }, "×"))),
     h("div", { class: "bar" },
-      h("button", { id: "add-focus", class: "quiet", onclick: () => { current.focus.push(middle()); changed(); } }, t("Add a focus")),
+      h("button", { class: "quiet", onclick: () => { current.focus.push(middle()); changed(); } }, t("Add a focus")),
       h("span", { class: "faint" }, t("or drag on the picture: what must stay whole"))));
 }
 
 /** The middle third of the current picture. */
 function middle() {
-  const { w, h: height } = current.answer.wechat.img_size;
-  return [Math.floor(w / 3), Math.floor(height / 3), Math.floor((2 * w) / 3), Math.floor((2 * height) / 3)];
+  const { naturalWidth: width, naturalHeight: height } = current.image;
+  return [width / 3, height / 3, (2 * width) / 3, (2 * height) / 3].map(Math.floor);
 }
 
 function showFocal() {
@@ -218,10 +217,8 @@ function showCall() {
 
 /** JSON with a box a line. */
 function shortened(value) {
-  const compact = (part) => JSON.stringify(part).replace(/([,:])(?=["\d{[-])/g, "$1 ");
-  const fields = Object.entries(value).map(([name, part]) =>
-    `  ${JSON.stringify(name)}: ${Array.isArray(part) ? `[\n${part.map((item) => `    ${compact(item)}`).join(",\n")}\n  ]` : compact(part)}`);
-  return `{\n${fields.join(",\n")}\n}`;
+  const inner = /\{\s+("\w+": -?\d+,?\s+)+\}/g;
+  return JSON.stringify(value, null, 2).replace(inner, (box) => box.replace(/\s+/g, " "));
 }
 
 function choices(id, names, chosen, choose, labels = {}) {
@@ -230,7 +227,7 @@ function choices(id, names, chosen, choose, labels = {}) {
   }
   names.forEach((name, number) => {
     $(id).children[number].textContent = labels[name] ?? name;
-    $(id).children[number].setAttribute("aria-pressed", String(name === chosen));
+    $(id).children[number].ariaPressed = name === chosen;
   });
 }
 
@@ -239,9 +236,9 @@ function choices(id, names, chosen, choose, labels = {}) {
 function showRatios() {
   const { labels, problem } = read($("ratios").value);
   $("ratios-problem").textContent = problem;
-  $("ratios").setAttribute("aria-invalid", String(Boolean(problem)));
+  $("ratios").ariaInvalid = Boolean(problem);
   for (const button of $("presets").children) {
-    button.setAttribute("aria-pressed", String(button.value ? labels.includes(button.value) : !labels.length));
+    button.ariaPressed = button.value ? labels.includes(button.value) : !labels.length;
   }
 }
 
@@ -254,6 +251,11 @@ function ratiosChanged(wait) {
   typing = setTimeout(findAll, wait);
 }
 
+function setRatios(text) {
+  $("ratios").value = text;
+  ratiosChanged(0);
+}
+
 // --- Begin ---
 
 function route() {
@@ -261,10 +263,7 @@ function route() {
   const there = location.hash === "#requests";
   $("crop").hidden = there;
   $("requests").hidden = !there;
-  for (const link of document.querySelectorAll("nav a")) {
-    if (link.hash === (there ? "#requests" : "#crop")) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-  }
+  for (const link of document.querySelectorAll("nav a")) link.ariaCurrent = (link.hash === "#requests") === there ? "page" : "false";
   requests.watch(there);
 }
 
@@ -287,15 +286,15 @@ $("samples").append(...SAMPLES.map((name) =>
 
 $("ratios").value = wanted.labels.join(", ");
 $("presets").append(
-  ...PRESETS.map((ratio) => h("button", { value: ratio, onclick: () => { $("ratios").value = toggled($("ratios").value, ratio); ratiosChanged(0); } }, ratio)),
-  h("button", { onclick: () => { $("ratios").value = ""; ratiosChanged(0); } }));
+  ...PRESETS.map((ratio) => h("button", { value: ratio, onclick: () => setRatios(toggled($("ratios").value, ratio)) }, ratio)),
+  h("button", { onclick: () => setRatios("") }));
 $("ratios").addEventListener("input", () => ratiosChanged(PATIENCE));
 
 for (const name of Object.keys(shows)) {
   const button = $(`show-${name}`);
-  button.addEventListener("click", () => { shows[name] = !shows[name]; button.setAttribute("aria-pressed", String(shows[name])); showStage(); });
+  button.addEventListener("click", () => { button.ariaPressed = shows[name] = !shows[name]; showStage(); });
 }
-$("draw").addEventListener("click", () => $("draw").setAttribute("aria-pressed", String($("stage").toggleAttribute("data-drawing"))));
+$("draw").addEventListener("click", () => { $("draw").ariaPressed = $("stage").toggleAttribute("data-drawing"); });
 pen($("stage"), () => $("stage").hasAttribute("data-drawing"), (box) => { current.focus.push(box); crop(current); });
 
 $("width").addEventListener("change", () => showCards(current, select, fail));
@@ -305,18 +304,18 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     const text = $(button.dataset.copy);
     try {
       await navigator.clipboard.writeText(text.textContent);
-      say(t("Copied"));
-      button.classList.add("done");
-      setTimeout(() => button.classList.remove("done"), 1500);
-    } catch { // no clipboard without https: the text is selected instead
+      button.textContent = t("Copied");
+      setTimeout(() => { button.textContent = t("Copy"); }, 1500);
+    } catch { // no clipboard without https
       getSelection().selectAllChildren(text);
     }
   });
 }
 
-addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dragging"); });
-addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("dragging"); });
-addEventListener("drop", (event) => { event.preventDefault(); document.body.classList.remove("dragging"); take(event.dataTransfer); });
+const dragging = (on) => document.body.classList.toggle("dragging", on);
+addEventListener("dragover", (event) => { event.preventDefault(); dragging(true); });
+addEventListener("dragleave", (event) => { if (!event.relatedTarget) dragging(false); });
+addEventListener("drop", (event) => { event.preventDefault(); dragging(false); take(event.dataTransfer); });
 addEventListener("paste", (event) => { if (!event.target.closest?.("input") || event.clipboardData.files.length) take(event.clipboardData); });
 
 /** Files, or the address of a picture of another page. */

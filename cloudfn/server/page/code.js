@@ -15,10 +15,11 @@ function curl({ file, url, ratios }) {
   const name = /[;,"]/.test(file) ? `"${file.replace(/[\\"]/g, "\\$&")}"` : file;
   const picture = `img=@${name}${/^[ -~]*$/.test(file) ? "" : ";filename=img.jpg"}`;
   const parts = (url ? "" : ` -F ${shell(picture)}`) + (ratios && ` -F ${shell(`ratios=${ratios}`)}`);
-  const token = STRICT ? t("Strict: put a token from /cgi-bin/stable_token.") : t("Any word will do as token here.");
   return {
     code: `curl ${shell(`${location.origin}/cv/img/aicrop?${query}`)}${parts || " -X POST"}`,
-    note: `${token} ${t("WeChat itself is https://api.weixin.qq.com, with your own token.")}`,
+    note: t(STRICT
+      ? "Put a token from /cgi-bin/stable_token; WeChat is https://api.weixin.qq.com."
+      : "Any token works here; WeChat is https://api.weixin.qq.com."),
   };
 }
 

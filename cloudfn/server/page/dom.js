@@ -2,7 +2,7 @@
 
 export const $ = (id) => document.getElementById(id);
 
-/** Make an element; `on...` are listeners, true and false set and leave out an attribute. */
+/** Make an element; `on...` are listeners, false and undefined are no attribute. */
 export function h(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
@@ -15,15 +15,18 @@ export function svg(tag, attributes = {}, ...children) {
 function filled(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value !== false && value !== undefined) element.setAttribute(name, value === true ? "" : value);
+    else if (value !== undefined && (value !== false || name.startsWith("aria-"))) element.setAttribute(name, value);
   }
   element.append(...children);
   return element;
 }
 
-/** Tell those who do not see the page. */
-export function say(text) {
-  $("said").textContent = text;
+/** Put other children into an element; what has the focus there keeps it. */
+export function refill(element, ...children) {
+  const all = () => [...element.querySelectorAll("button, input")];
+  const at = all().indexOf(document.activeElement);
+  element.replaceChildren(...children);
+  all()[at]?.focus();
 }
 
 /** Give bytes to the user as a file. */

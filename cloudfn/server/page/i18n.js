@@ -2,9 +2,9 @@
 import { zh } from "./zh.js";
 
 const KEY = "cloudfn-language";
-const remembered = () => { try { return localStorage.getItem(KEY); } catch { return null; } };
+const memory = (() => { try { return localStorage; } catch { return {}; } })(); // which a browser may refuse
 
-export let language = remembered() ?? (navigator.language.startsWith("zh") ? "zh" : "en");
+export let language = memory[KEY] ?? (navigator.language.startsWith("zh") ? "zh" : "en");
 
 /** The text in the user's language, {names} replaced. */
 export function t(text, names = {}) {
@@ -15,7 +15,7 @@ export function t(text, names = {}) {
 /** Another language; the caller draws again what it drew. */
 export function speak(other) {
   language = other;
-  try { localStorage.setItem(KEY, other); } catch { /* private windows may refuse */ }
+  memory[KEY] = other;
   translate();
 }
 
@@ -26,5 +26,5 @@ export function translate() {
     element.dataset.t ||= element.textContent;
     element.textContent = t(element.dataset.t);
   }
-  for (const element of document.querySelectorAll("[data-label]")) element.setAttribute("aria-label", t(element.dataset.label));
+  for (const element of document.querySelectorAll("[data-label]")) element.ariaLabel = t(element.dataset.label);
 }

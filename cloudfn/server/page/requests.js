@@ -1,5 +1,5 @@
 // The server's admin surface as people want to see it: what it was asked, and what it shall answer.
-import { $, h } from "./dom.js";
+import { $, h, refill } from "./dom.js";
 import { t } from "./i18n.js";
 
 const KEY = "cloudfn-admin";
@@ -14,8 +14,8 @@ const COMMON = [
   common("The token is too old", 42001),
 ];
 
-let state, listed, problem;
-let timer;
+let state, listed, problem, timer;
+let changes = 0; // an answer from before the last one is old
 
 /** Take the admin token out of the address, where `cloudfn serve --open` put it. */
 export function remember() {
@@ -35,9 +35,10 @@ export function watch(on) {
 async function look() {
   const mine = timer = setTimeout(() => {}, 0);
   if (!document.hidden) {
-    const before = JSON.stringify([state, listed, problem]);
+    const [before, since] = [JSON.stringify([state, listed, problem]), changes];
     problem = undefined;
-    [state, listed] = [await ask("state"), (await ask("requests"))?.requests];
+    const [now, last] = [await ask("state"), await ask("requests")];
+    if (since === changes) [state, listed] = [now, last?.requests];
     if (before !== JSON.stringify([state, listed, problem])) show();
   }
   if (timer === mine) timer = setTimeout(look, EVERY);
@@ -58,7 +59,9 @@ async function ask(path, body) {
 
 async function change(path, body = {}) {
   problem = undefined;
+  changes++;
   state = (await ask(path, body)) ?? state;
+  changes++;
   show();
 }
 
@@ -67,7 +70,7 @@ export function show() {
   $("admin-problem").hidden = !problem;
   $("admin-problem").textContent = problem ?? "";
   $("admin").hidden = !state;
-  if (!state) return;
+  if (!state || !listed) return;
   const { quota, tokens } = state;
   $("quota-state").textContent = quota.limit === null ? t("{used} used, no limit", quota) : t("{used} of {limit} used", quota);
   $("tokens-state").textContent = t(state.strict ? "{n} valid, no others are taken" : "{n} valid, any word is taken", { n: tokens });
@@ -80,15 +83,13 @@ const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 function showFaults() {
   const others = state.faults.filter((fault) => !COMMON.some(([, known]) => same(known, fault)));
   const rows = [...COMMON, ...others.map((fault) => ["", fault])];
-  const focused = [...$("faults").querySelectorAll("input")].indexOf(document.activeElement);
-  $("faults").replaceChildren(...rows.map(([name, fault]) => {
+  refill($("faults"), ...rows.map(([name, fault]) => {
     const on = state.faults.some((set) => same(set, fault));
     const faults = on ? state.faults.filter((set) => !same(set, fault)) : [...state.faults, fault];
     return h("label", { class: "switch" },
       h("input", { type: "checkbox", role: "switch", checked: on, onchange: () => change("faults", { faults }) }),
       h("span", {}, name ? t(name) : fault.endpoint, " ", h("small", {}, facts(fault))));
   }));
-  $("faults").querySelectorAll("input")[focused]?.focus();
 }
 
 function facts({ code, probability, latency }) {
@@ -102,8 +103,8 @@ function showRequests() {
   $("list").tBodies[0].replaceChildren(...rows.map((row) => h("tr", {},
     h("td", {}, new Date(row.time * 1000).toLocaleTimeString()),
     h("td", {}, `${row.method} ${row.path}`, h("small", {}, details(row))),
-    h("td", {}, h("b", { class: row.code ? "wrong" : "" }, String(row.code))),
-    h("td", {}, String(row.milliseconds)),
+    h("td", {}, h("b", { class: row.code ? "wrong" : "" }, row.code)),
+    h("td", {}, row.milliseconds),
     h("td", {}, ...row.mistakes.map((mistake) => h("p", {}, mistake))),
     h("td", { class: "rid" }, row.rid))));
 }

@@ -1,17 +1,16 @@
 // The cut pictures side by side, and as files.
-import { $, h, save, say } from "./dom.js";
+import { $, h, refill, save } from "./dom.js";
 import { t } from "./i18n.js";
 import { cut } from "./server.js";
 import { COLOURS, rectangle } from "./stage.js";
 import { zip } from "./zip.js";
 
-const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/bmp": "bmp", "image/tiff": "tiff" };
 const SHOWN = 1600; // pixels of a canvas at most
 
 /** Draw the cards of a picture; `select` gets the number of the one that is pointed at. */
 export function showCards(picture, select, failed) {
   const width = $("width").value;
-  $("cards").replaceChildren(...picture.answer.wechat.results.map((box, number) => {
+  refill($("cards"), ...picture.answer.wechat.results.map((box, number) => {
     const { width: wide, height: high } = rectangle(box);
     const share = Math.round(100 * picture.answer.explain.scores[number]);
     const label = picture.labels[number];
@@ -19,7 +18,7 @@ export function showCards(picture, select, failed) {
     swatch.style.background = COLOURS[number];
     const choose = () => select(number);
     return h("li", { onpointerenter: choose },
-      h("button", { class: "pick", "aria-pressed": String(number === picture.selected), onfocus: choose, onclick: choose },
+      h("button", { class: "pick", "aria-pressed": number === picture.selected, onfocus: choose, onclick: choose },
         piece(picture.image, box, Number(width)),
         h("span", {}, swatch, h("b", {}, label), ` ${wide}×${high} `, h("small", {}, t("keeps {share} %", { share })))),
       h("button", { class: "quiet", "aria-label": t("Download {label}", { label }), onclick: () => one(picture, number).catch(failed) }, t("Download")));
@@ -28,7 +27,7 @@ export function showCards(picture, select, failed) {
 
 /** Show which card is selected. */
 export function markCard(selected) {
-  [...$("cards").children].forEach((card, number) => card.firstChild.setAttribute("aria-pressed", String(number === selected)));
+  for (const [number, card] of [...$("cards").children].entries()) card.firstChild.ariaPressed = number === selected;
 }
 
 function piece(image, box, width) {
@@ -46,7 +45,6 @@ function piece(image, box, width) {
 async function one(picture, number) {
   const [blob] = await cut(picture.blob, [picture.answer.wechat.results[number]], $("width").value);
   save(blob, name(picture, number, blob));
-  say(t("Downloaded"));
 }
 
 /** Every box of every picture in one archive. */
@@ -58,11 +56,10 @@ export async function downloadAll(pictures) {
     blobs.forEach((blob, number) => files.push({ name: unlike(files, name(picture, number, blob)), blob }));
   }
   save(await zip(files), "crops.zip");
-  say(t("Downloaded"));
 }
 
 function name(picture, number, blob) {
-  return `${stem(picture.name)}-${picture.labels[number].replace(":", "x")}.${ENDINGS[blob.type] ?? "png"}`;
+  return `${stem(picture.name)}-${picture.labels[number].replace(":", "x")}.${blob.type.slice(6).replace("jpeg", "jpg")}`;
 }
 
 export const stem = (file) => file.replace(/\.[^.]*$/, "") || "picture";

@@ -46,7 +46,7 @@ async function asked(address, fields, signal) {
   if (!answer) {
     throw failed(`HTTP ${response.status}`, t("the server answered without a body"), t("see its log, and the faults that are set"));
   }
-  if (answer.wechat.errcode) throw new Failed(answer);
+  if (answer.wechat.errcode) throw new Failed({ ...answer, code: answer.wechat.errcode });
   return answer;
 }
 

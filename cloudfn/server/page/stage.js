@@ -14,10 +14,10 @@ export function rectangle(box) {
   return { x, y, width: right - x + 1, height: bottom - y + 1 };
 }
 
-/** The picture and its boxes. `shows` has heat, others and focal; `select` gets a box's number when it is pointed at. */
+/** The picture and its boxes. `shows`: heat, others, focal; `select` gets the box that is pointed at. */
 export function frame(picture, shows, select) {
   const { w, h: height } = picture.answer?.wechat.img_size ?? { w: picture.image.naturalWidth || 1, h: picture.image.naturalHeight || 1 };
-  const made = h("div", { class: "frame" }, h("img", { src: picture.address, alt: picture.name, draggable: "false" }));
+  const made = h("div", { class: "frame" }, h("img", { src: picture.address, alt: select ? picture.name : "", draggable: "false" }));
   made.style.setProperty("--ratio", w / height);
   made.style.setProperty("--width", `${w}px`);
   const layer = svg("svg", { viewBox: `0 0 ${w} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" });
@@ -25,32 +25,34 @@ export function frame(picture, shows, select) {
   if (why) {
     if (shows.heat) made.append(heat(why.map));
     drawFound(layer, picture, why, w, height, shows, select);
-    made.append(layer, tag(picture, w, height));
+    made.append(layer);
+    if (select) made.append(tag(picture, w, height));
   }
   return made;
 }
 
 function drawFound(layer, picture, why, w, height, shows, select) {
+  const draw = (name, attributes) => layer.append(svg(name, attributes));
   const boxes = picture.answer.wechat.results;
   const order = [...boxes.keys()].sort((a, b) => (a === picture.selected) - (b === picture.selected));
   const { x, y, width, height: tall } = rectangle(boxes[picture.selected]);
-  layer.append(svg("path", { class: "cut-away", d: `M0 0H${w}V${height}H0ZM${x} ${y}v${tall}h${width}v${-tall}Z` }));
+  draw("path", { class: "cut-away", d: `M0 0H${w}V${height}H0ZM${x} ${y}v${tall}h${width}v${-tall}Z` });
   if (shows.focal) {
-    for (const face of why.faces) layer.append(svg("rect", { class: "face", ...rectangle(face) }));
+    for (const face of why.faces) draw("rect", { class: "face", ...rectangle(face) });
     const { x: left, y: top } = why.focal_point;
     const arm = Math.max(w, height) / 40;
-    layer.append(svg("path", { class: "focal", d: `M${left - arm} ${top}h${2 * arm}M${left} ${top - arm}v${2 * arm}` }));
+    draw("path", { class: "focal", d: `M${left - arm} ${top}h${2 * arm}M${left} ${top - arm}v${2 * arm}` });
   }
   if (shows.others) {
     why.runners_up.forEach((others, number) => others.forEach((box) =>
-      layer.append(svg("rect", { class: "other", stroke: COLOURS[number], ...rectangle(box) }))));
+      draw("rect", { class: "other", stroke: COLOURS[number], ...rectangle(box) })));
   }
-  for (const box of why.focus) layer.append(svg("rect", { class: "focus", ...rectangle(box) }));
+  for (const box of why.focus) draw("rect", { class: "focus", ...rectangle(box) });
   for (const number of order) {
     const place = rectangle(boxes[number]);
     const chosen = number === picture.selected;
-    layer.append(svg("rect", { class: chosen ? "box chosen" : "box", "data-box": String(number), stroke: COLOURS[number], ...place }));
-    layer.append(svg("rect", { class: "handle", ...place, onpointerenter: () => select?.(number), onclick: () => select?.(number) }));
+    draw("rect", { class: chosen ? "box chosen" : "box", "data-box": number, stroke: COLOURS[number], ...place });
+    draw("rect", { class: "handle", ...place, onpointerenter: () => select?.(number), onclick: () => select?.(number) });
   }
 }
 
