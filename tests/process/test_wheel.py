@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = {"DYNAMIC_CURRENT_ENV", "Cloud", "CloudError", "cut", "function", "get_wx_context", "init", "openapi"}
-DATA_SUFFIXES = {".json", ".npz", ".LICENSE", ".typed", ".html", ".js", ".css", ".svg"}
+DATA_SUFFIXES = {".json", ".npz", ".LICENSE", ".typed", ".html", ".js", ".css", ".svg", ".jpg", ".md"}
 
 
 @pytest.fixture(scope="module")
