@@ -1,0 +1,182 @@
+"""Where pictures come from and go to: files of this machine, http(s) addresses, and whatever fsspec has a name for.
+
+http and https go through the one fetch that reaches nothing private (`CLOUDFN_ALLOW_HOSTS` says otherwise); every other
+`scheme://` is a file system of fsspec (https://filesystem-spec.readthedocs.io), configured as fsspec is: by its
+configuration files and environment, never by the URL.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from cloudfn.errors import CloudError, Limit, missing_extra, picture_error, refusal
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two characters at least: C:\ is no scheme
+_LARGEST_FILE = 512 << 20  # bytes; the engine's limits, by pixels, lie far below
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_url(source: str) -> bool:
+    """Whether this names something elsewhere."""
+    return bool(_URL.match(source))
+
+
+def is_http(source: str) -> bool:
+    """Whether this is an address that the safe fetch, or WeChat itself, takes."""
+    return source[:8].lower().startswith(("http://", "https://"))
+
+
+def shown(source: str) -> str:
+    """Return a source as it may be printed: a URL without user, password and query, which may be secret."""
+    if not is_url(source):
+        return source
+    parts = urlsplit(source)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def stem(source: str) -> str:
+    """Return the file name of a path or URL without its ending."""
+    path = unquote(urlsplit(source).path) if is_url(source) else source
+    return Path(path.rstrip("/")).stem or "picture"
+
+
+def file_system(url: str) -> tuple[AbstractFileSystem, str]:
+    """Return the file system of a URL, and the path in it.
+
+    Raises CloudError -601002 where a package for it is not installed, -401002 for a scheme that nobody knows.
+    """
+    try:
+        import fsspec
+        from fsspec.core import url_to_fs
+    except ImportError:
+        raise missing_extra(f"{shown(url)}", "fsspec", "local") from None
+    if "::" in url:  # a chain could lead past the safe fetch
+        raise refusal(-401002, f"{shown(url)}: chained URLs are not read", "name the file or folder itself")
+    scheme = url.partition("://")[0].lower()
+    try:
+        found: tuple[AbstractFileSystem, str] = url_to_fs(url)
+    except ImportError as error:
+        raise refusal(-601002, f"{scheme}:// needs a package: {error}", "install it") from None
+    except ValueError:
+        known = ", ".join(sorted(name for name in fsspec.available_protocols() if len(name) < 8)[:40])
+        raise refusal(-401002, f"{scheme}:// is no file system of fsspec", f"use one of {known}") from None
+    return found
+
+
+def read(source: str, largest_url: int) -> bytes:
+    """Return a file's bytes, of a URL at most `largest_url`; not for http, which `backends.local.fetched` reads.
+
+    Raises CloudError: -401002 where it cannot be read, 101002 where it is too large.
+    """
+    largest = largest_url if is_url(source) else _LARGEST_FILE
+    try:
+        if is_url(source):
+            system, path = file_system(source)
+            data: bytes = system.cat_file(path, start=0, end=largest + 1)
+        else:
+            with open(source, "rb") as file:  # noqa: PTH123 - Path raises ValueError for a name with a NUL byte
+                data = file.read(largest + 1)
+    except CloudError:
+        raise
+    except Exception as error:  # noqa: BLE001 - fsspec's file systems raise what their clients raise
+        raise refusal(-401002, f"the file cannot be read: {why(error)}", "check its name and permissions") from None
+    if len(data) > largest:
+        problem = f"the file has more than {largest:,} bytes"
+        cure = "make it smaller" + (", or raise CLOUDFN_MAX_URL_MIB" if is_url(source) else "")
+        limit = Limit(largest, "bytes", "CLOUDFN_MAX_URL_MIB" if is_url(source) else "")
+        raise picture_error(101002, "invalid image data", problem, cure, limit=limit)
+    return data
+
+
+def write(target: str, data: bytes) -> None:
+    """Write the whole file or none of it, making its folders: under another name first, then renamed.
+
+    Object stores have no half files: there it is one upload. Raises OSError.
+    """
+    if is_url(target):
+        system, path = file_system(target)
+        try:
+            system.makedirs(system._parent(path), exist_ok=True)
+            system.pipe_file(path, data)
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            raise OSError(errno.EIO, why(error), target) from None
+        return
+    folder = Path(target).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f".{os.getpid()}-{os.urandom(4).hex()}.part"
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def join(folder: str, name: str) -> str:
+    """Return the place of `name`, which may have slashes in it, below a folder or URL."""
+    return f"{folder.rstrip('/')}/{name}" if is_url(folder) else str(Path(folder) / name)
+
+
+def is_empty(folder: str) -> bool:
+    """Whether there is nothing at this folder or URL; raises CloudError and OSError."""
+    if not is_url(folder):
+        try:
+            with os.scandir(folder) as entries:
+                return next(entries, None) is None
+        except FileNotFoundError:
+            return True
+    system, path = file_system(folder)
+    try:
+        return not system.find(path, maxdepth=1)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        raise OSError(errno.EIO, why(error), folder) from None
+
+
+def listed(url: str) -> Iterator[tuple[str, str]]:
+    """List a URL that may be a file, a folder or a glob: (the file's own URL, its place below the folder or "").
+
+    A folder's listing is held as a whole, one folder at a time. Raises OSError and CloudError.
+    """
+    system, path = file_system(url)
+    try:
+        if any(sign in path for sign in "*?["):
+            for name in system.glob(path):
+                yield system.unstrip_protocol(name), ""
+        elif system.isdir(path):
+            for folder, folders, names in system.walk(path):
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                for name in sorted(names):
+                    if name and not name.startswith("."):
+                        full = f"{folder.rstrip('/')}/{name}"
+                        place = PurePosixPath(full.removeprefix(path.rstrip("/") + "/"))
+                        yield system.unstrip_protocol(full), str(place)
+        else:
+            yield url, ""
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        raise OSError(errno.EIO, why(error), url) from None
+
+
+def why(error: Exception) -> str:
+    """Return the reason that an exception of a file system gives, in one line and short."""
+    said: Any = error.strerror if isinstance(error, OSError) and error.strerror else error
+    if isinstance(error, FileNotFoundError):
+        said = os.strerror(errno.ENOENT)
+    return " ".join(str(said).split())[:200] or type(error).__name__

@@ -1,0 +1,72 @@
+"""What travels through a batch: one picture of the input, what is done with each, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from cloudfn.errors import CloudError
+from cloudfn.settings import Settings
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of the input.
+
+    `source` is its path or URL, as it stands in the results; `ratios` are aspect ratios as text, "" for automatic.
+    `name` is what its cut pictures are called, without ending: first its place below the folder that listed it ("" for
+    a picture that was named by itself), later a name that no other picture has. `data` are the bytes of a picture that
+    came through standard input, `error` says why there is none, as for a broken line of a manifest.
+    """
+
+    source: str
+    ratios: str = ""
+    name: str = ""
+    data: bytes | None = field(default=None, repr=False)
+    error: CloudError | None = None
+
+    @property
+    def key(self) -> bytes:
+        """16 bytes that tell this picture with these ratios from every other."""
+        return key(self.source, self.ratios)
+
+
+def key(source: str, ratios: str) -> bytes:
+    """Return 16 bytes that stand for a picture with its ratios."""
+    return hashlib.sha256(f"{ratios}\0{source}".encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How pictures are cut out: into which folder or URL, scaled to which size, in which format and quality.
+
+    `size`, `format` and `quality` are those of `cloudfn.cut`.
+    """
+
+    folder: str
+    size: tuple[int | None, int | None] | None = None
+    format: str | None = None
+    quality: int | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done with every picture, wherever the worker is: it holds no secret that the backend does not need."""
+
+    settings: Settings
+    cut: Cut | None = None
+    thumbnails: bool = False
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of one picture: its line for the results, or `halt`, for which the whole batch has to stop.
+
+    `thumbnail` is a small WebP picture for the contact sheet, where one was asked for and there are boxes.
+    """
+
+    item: Item
+    line: dict[str, Any] | None = None
+    halt: CloudError | None = None
+    thumbnail: bytes | None = field(default=None, repr=False)

@@ -1,0 +1,212 @@
+"""What a worker does: read a picture, find its crop, cut it out; one chunk of pictures at a time."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from functools import lru_cache
+from itertools import count
+from typing import Any, TypeAlias
+
+from cloudfn import crop
+from cloudfn.backends import choose, perform
+from cloudfn.backends.local import fetched
+from cloudfn.batch import store
+from cloudfn.batch.values import Done, Item, Task
+from cloudfn.boxes import half_open
+from cloudfn.call import media, params
+from cloudfn.call.apis import APIS
+from cloudfn.call.values import Backend
+from cloudfn.errors import CloudError, refusal, setup_error
+
+API = APIS["img.aiCrop"]
+# Codes after which no other picture would fare better today: the set-up is wrong, or WeChat's quota is used up.
+_HALTS = frozenset((-601002, 41001, 40001, 40013, 40125, 40164, 42001, 45009, 48001))
+_THUMBNAIL = 160  # pixels of the longer side
+_PLACED = {"jpeg": "jpg", "heif": "heic", "svg+xml": "svg"}
+
+# What else is written for a picture: called with its bytes and result, gives more members for its line.
+Also: TypeAlias = Callable[[Item, bytes, dict[str, Any]], dict[str, Any]]
+
+
+def crop_chunk(task: Task, items: Sequence[Item]) -> list[Done]:
+    """Work on some pictures in a process that has nothing but this call; the backend is kept for the next one."""
+    return _cropper(task)(items)
+
+
+def warm_up(task: Task) -> None:
+    """Load what the first picture would load; raises CloudError -601002 where the engine is not installed."""
+    _cropper(task)
+    if task.settings.backend == "local":
+        crop.find(_SMALLEST, (1,))
+
+
+_SMALLEST = base64.b64decode("R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs=")  # one pixel
+
+
+@lru_cache(maxsize=1)
+def _cropper(task: Task) -> Cropper:
+    return Cropper(task)
+
+
+class Cropper:
+    """Crops pictures with one backend; thread-safe as the backend is."""
+
+    def __init__(self, task: Task, backend: Backend | None = None, also: Also | None = None) -> None:
+        """`also` is what a command does besides with a picture's bytes and result."""
+        self._task = task
+        self._backend = backend or choose(task.settings)
+        self._also = also
+
+    def __call__(self, items: Sequence[Item]) -> list[Done]:
+        """Return what came of each picture; raises nothing for a picture's sake."""
+        return [self._done(item) for item in items]
+
+    def close(self) -> None:
+        """Give back the backend's connections."""
+        self._backend.close()
+
+    def _done(self, item: Item) -> Done:
+        start = time.perf_counter()
+        thumbnail = None
+        try:
+            if item.error:
+                raise item.error
+            outcome, thumbnail = self._crop(item)
+        except CloudError as error:
+            if error.errCode in _HALTS:
+                return Done(item, halt=error)
+            outcome = told(error)
+        except OSError as error:
+            problem = f"{error.filename or 'the cut picture'}: cannot be written ({store.why(error)})"
+            full = error.errno in store.FULL
+            cure = "make room there, then go on with --resume" if full else "name a folder that can be written to"
+            failed = setup_error(problem, cure)
+            if full:
+                return Done(item, halt=failed)
+            outcome = told(failed)
+        except Exception as error:  # noqa: BLE001 - whatever happens to one picture, the others go on
+            problem = f"the picture cannot be worked on: {type(error).__name__}: {store.why(error)}"
+            outcome = told(refusal(-504002, problem, "report it, with the picture if that is possible"))
+        return Done(item, line(item, outcome, self._backend.name, time.perf_counter() - start), thumbnail=thumbnail)
+
+    def _crop(self, item: Item) -> tuple[dict[str, Any], bytes | None]:
+        task = self._task
+        given: dict[str, Any] = {"ratios": item.ratios}
+        wants_pixels = task.cut or task.thumbnails or self._also
+        if item.data is not None:
+            given["img"] = item.data
+        elif not store.is_http(item.source):
+            given["img"] = store.read(item.source, int(task.settings.max_url_mib * 1024 * 1024))
+        elif wants_pixels:
+            # One download for the box and the pixels: behind a URL the picture may be another one a moment later.
+            given["img"] = fetched(item.source, task.settings)
+        else:
+            given["imgUrl"] = item.source
+        result = perform(params.read(API, given), self._backend)
+        outcome, thumbnail = dict(result), None
+        if wants_pixels:
+            data = given["img"]
+            if task.cut:
+                outcome["cut"] = self._write_cut(item, data, result)
+            if self._also:
+                outcome |= self._also(item, data, result)
+            if task.thumbnails:
+                thumbnail = _thumbnail(data, task)
+        return outcome, thumbnail
+
+    def _write_cut(self, item: Item, data: bytes, result: dict[str, Any]) -> list[str]:
+        cut = self._task.cut
+        assert cut
+        pieces = crop.cut(
+            data,
+            [half_open(box) for box in result["results"]],
+            size=cut.size,
+            format=cut.format,
+            quality=cut.quality,
+            max_megapixels=self._task.settings.max_megapixels,
+            max_jpeg_megapixels=self._task.settings.max_jpeg_megapixels,
+        )
+        names = [
+            store.join(cut.folder, f"{item.name}-{label.replace(':', 'x')}.{ending(piece)}")
+            for label, piece in zip(unlike(labels(item.ratios)), pieces, strict=True)
+        ]
+        for name, piece in zip(names, pieces, strict=True):
+            store.write(name, piece)
+        return names
+
+
+def line(item: Item, outcome: dict[str, Any], backend: str, seconds: float) -> dict[str, Any]:
+    """Return a picture's line for the results: input, ratios, result or error, backend, milliseconds, time (UTC)."""
+    return {
+        "input": item.source,
+        **({"ratios": item.ratios} if item.ratios else {}),
+        **outcome,
+        **({"name": item.name} if "cut" in outcome else {}),
+        "backend": backend,
+        "milliseconds": round(seconds * 1000, 1),
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z"),
+    }
+
+
+def told(error: CloudError) -> dict[str, Any]:
+    """Return an error as a line tells it: errCode, errMsg, and the hint where errMsg does not hold it."""
+    return {**error.to_dict(), **({"hint": error.hint} if error.hint and not error.facts.in_words else {})}
+
+
+def labels(ratios: str) -> list[str]:
+    """Return the ratios as the user wrote them, one for each box."""
+    return [text.strip() for text in ratios.split(",")] if ratios.strip() else ["auto"]
+
+
+def unlike(names: list[str]) -> list[str]:
+    """Return the names with -2, -3, ... behind those that came before."""
+    used: dict[str, None] = {}
+    for name in names:
+        used[next(new for n in count(1) if (new := name if n == 1 else f"{name}-{n}") not in used)] = None
+    return list(used)
+
+
+def ending(picture: bytes) -> str:
+    """Return the usual ending of an encoded picture's file name."""
+    kind = (media.sniff(picture) or "image/png").partition("/")[2]
+    return _PLACED.get(kind, kind)
+
+
+def _thumbnail(data: bytes, task: Task) -> bytes:
+    from PIL import Image
+
+    from cloudfn.crop.picture import Limits, read_grid
+
+    limits = Limits(task.settings.max_megapixels, task.settings.max_jpeg_megapixels)
+    pixels, size = read_grid(data, _THUMBNAIL, limits)
+    scale = _THUMBNAIL / max(size)
+    small = Image.fromarray(pixels).resize((max(1, round(size.width * scale)), max(1, round(size.height * scale))))
+    file = io.BytesIO()
+    small.save(file, "WEBP", quality=60, method=2)
+    return file.getvalue()
+
+
+def prepare_process() -> None:
+    """Make a new worker process fit for its work: one core's threads, and an end when its parent ends.
+
+    Numpy's own threads would only wait for those of the other workers. A parent that is killed closes no queue that
+    its workers wait on, so they watch it.
+    """
+    import multiprocessing.connection
+    import threading
+
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def watch() -> None:
+            multiprocessing.connection.wait([parent.sentinel])
+            os._exit(1)
+
+        threading.Thread(target=watch, name="cloudfn-parent", daemon=True).start()
