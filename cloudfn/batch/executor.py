@@ -14,7 +14,15 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -50,8 +58,7 @@ class Slot:
         """Hand work to the executor, a new one where the last one broke."""
         if self.executor is None:
             self.executor = self.start()
-        with _uninterrupted():
-            return self.executor.submit(function, *args)
+        return self.executor.submit(function, *args)
 
     def restart(self) -> None:
         """Leave a broken executor to its end; the next work starts another. Raises CloudError where none can start."""
@@ -192,7 +199,8 @@ class Run:
         else:
             problem = "workers die of the picture, it is set aside"
             cure = "look at it by itself; where memory is short, use fewer --workers"
-            yield Done(item, line(item, told(refusal(-504002, problem, cure)), self.backend, 0))
+            error = refusal(-504002, problem, cure)
+            yield Done(item, line(item, told(error), self.backend, 0), error=error)
 
     def _doubt(self, slot: Slot, chunk: tuple[Item, ...]) -> None:
         self._in_doubt.extend((item, 0) for item in chunk)
@@ -202,11 +210,31 @@ class Run:
 
 def processes(task: Task, workers: int) -> list[Slot]:
     """Return a slot for each of so many processes on this machine."""
-    from concurrent.futures import ProcessPoolExecutor
-
     # A forked worker would inherit the locks that this process' threads hold at that moment.
-    start = partial(ProcessPoolExecutor, 1, multiprocessing.get_context("spawn"), prepare_process)
+    start = partial(_Process, 1, multiprocessing.get_context("spawn"), prepare_process)
     return [Slot(start, lambda: 2, partial(crop_chunk, task), partial(warm_up, task)) for _ in range(max(1, workers))]
+
+
+class _Process(ProcessPoolExecutor):
+    """A process that never gets Ctrl-C, which a terminal sends to it too: its parent ends it."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        with _uninterrupted():  # the process may be started now
+            return super().submit(function, *args, **kwargs)
+
+
+def here(cropper: Cropper) -> list[Slot]:
+    """Return a slot that works in the calling thread, one picture after the other."""
+    return [Slot(_Here, lambda: 1, cropper, chunk=1)]
+
+
+class _Here(Executor):
+    """Runs work as it is submitted."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*args, **kwargs))
+        return future
 
 
 def threads(cropper: Cropper, workers: int) -> list[Slot]:
@@ -272,7 +300,7 @@ class _Kept(Executor):
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Processes that are started inside never get Ctrl-C, which a terminal sends to them too: the parent ends them."""
+    """Processes that are started inside have SIGINT blocked for all their life."""
     if os.name == "nt" or threading.current_thread() is not threading.main_thread():
         yield
         return

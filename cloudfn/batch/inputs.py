@@ -24,7 +24,7 @@ from cloudfn.batch.values import Item
 from cloudfn.errors import CloudError, refusal, setup_error
 
 # A path or URL, or a picture with ratios of its own: {"input": ..., "ratios": ...}.
-Source: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
+Source: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Item"
 
 ENDINGS = ("jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "bmp", "tif", "tiff", "avif", "heic", "heif")
 _FIELDS = ("input", "path", "url", "imgUrl")  # that may hold a manifest's path or URL; the first that is there counts
@@ -65,6 +65,9 @@ def expand(sources: Iterable[Source], ratios: str, only: Filter, stdin: BinaryIO
     be read fails later and by itself.
     """
     for source in sources:
+        if isinstance(source, Item):
+            yield source
+            continue
         if isinstance(source, Mapping):
             yield _entry(source, ratios, str(source)[:200])
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from cloudfn.batch.inputs import Filter, Source, expand
 from cloudfn.batch.pace import Pace, today
 from cloudfn.batch.results import Results
 from cloudfn.batch.sheet import Sheet
-from cloudfn.batch.values import Cut, Item, Task
+from cloudfn.batch.values import Cut, Done, Item, Task
 from cloudfn.batch.work import API, Also, Cropper
 from cloudfn.call import params
 from cloudfn.call.values import Backend
@@ -49,7 +49,7 @@ class Batch:
     rate: float | None = None
     stop: Callable[[], bool] = lambda: False
     stdin: BinaryIO | None = None
-    # A command's own: pictures are worked on in this thread's process, in order, by this backend, with this besides.
+    # A command's own: pictures are worked on in this thread, in order, by this backend, with this besides.
     here: Backend | None = None
     also: Also | None = None
 
@@ -82,8 +82,8 @@ class Batch:
         with Results(self.out if self.out and self.out.exists() else None, **self._going_on()) as results:
             yield from self._wanted(results)
 
-    def run(self) -> Iterator[dict[str, Any]]:
-        """Work, and yield each picture's line when it is written; see `crop_all`."""
+    def run(self) -> Iterator[Done]:
+        """Work, and yield what came of each picture when its line is written; see `crop_all`."""
         chosen = self.check()
         with contextlib.ExitStack() as stack:
             results = stack.enter_context(Results(self.out, **self._going_on()))
@@ -103,7 +103,7 @@ class Batch:
                         sheet.add(done.line, done.thumbnail)
                     self.done += 1
                     self.failures[done.line["errCode"]] += 1
-                    yield done.line
+                    yield done
             except CloudError:  # what was done until then is worth a page
                 if sheet:
                     sheet.close()
@@ -136,7 +136,7 @@ class Batch:
         if self.here or self.backend != "local":
             cropper = Cropper(task, self.here, self.also)
             with contextlib.closing(cropper):
-                yield executors.threads(cropper, 1 if self.here else self.workers or _THREADS)
+                yield executors.here(cropper) if self.here else executors.threads(cropper, self.workers or _THREADS)
             return
         task = replace(task, settings=_without_secrets(chosen))
         if self.executor:
@@ -229,7 +229,7 @@ def crop_all(
     Raises CloudError: -401002 for wrong ratios, -601002 for a wrong set-up, an `out` that is there already or cannot be
     written, 45009 when the quota is used up.
     """
-    sources = [inputs] if isinstance(inputs, (str, os.PathLike, dict)) else inputs
+    sources: Iterable[Source] = [inputs] if isinstance(inputs, (str, os.PathLike, Mapping, Item)) else inputs
     batch = Batch(
         inputs=sources,
         ratios=ratios,
@@ -247,4 +247,4 @@ def crop_all(
         rate=rate,
         stop=stop,
     )
-    return batch.run()
+    return (done.line for done in batch.run() if done.line)

@@ -41,13 +41,15 @@ def key(source: str, ratios: str) -> bytes:
 class Cut:
     """How pictures are cut out: into which folder or URL, scaled to which size, in which format and quality.
 
-    `size`, `format` and `quality` are those of `cloudfn.cut`.
+    `size`, `format` and `quality` are those of `cloudfn.cut`. `keep` are files, by device and inode, that no cut
+    picture may replace: those of the input, where all of them are known.
     """
 
     folder: str
     size: tuple[int | None, int | None] | None = None
     format: str | None = None
     quality: int | None = None
+    keep: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,12 @@ class Task:
 class Done:
     """What came of one picture: its line for the results, or `halt`, for which the whole batch has to stop.
 
+    `error` is what its line tells of a failure.
     `thumbnail` is a small WebP picture for the contact sheet, where one was asked for and there are boxes.
     """
 
     item: Item
     line: dict[str, Any] | None = None
     halt: CloudError | None = None
+    error: CloudError | None = None
     thumbnail: bytes | None = field(default=None, repr=False)

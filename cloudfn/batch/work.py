@@ -72,6 +72,7 @@ class Cropper:
 
     def _done(self, item: Item) -> Done:
         start = time.perf_counter()
+        failed: CloudError | None = None
         thumbnail = None
         try:
             if item.error:
@@ -80,19 +81,18 @@ class Cropper:
         except CloudError as error:
             if error.errCode in _HALTS:
                 return Done(item, halt=error)
-            outcome = told(error)
+            failed = error
         except OSError as error:
             problem = f"{error.filename or 'the cut picture'}: cannot be written ({store.why(error)})"
-            full = error.errno in store.FULL
-            cure = "make room there, then go on with --resume" if full else "name a folder that can be written to"
-            failed = setup_error(problem, cure)
-            if full:
-                return Done(item, halt=failed)
-            outcome = told(failed)
+            if error.errno in store.FULL:
+                return Done(item, halt=setup_error(problem, "make room there, then go on with --resume"))
+            failed = setup_error(problem, "name a folder that can be written to")
         except Exception as error:  # noqa: BLE001 - whatever happens to one picture, the others go on
             problem = f"the picture cannot be worked on: {type(error).__name__}: {store.why(error)}"
-            outcome = told(refusal(-504002, problem, "report it, with the picture if that is possible"))
-        return Done(item, line(item, outcome, self._backend.name, time.perf_counter() - start), thumbnail=thumbnail)
+            failed = refusal(-504002, problem, "report it, with the picture if that is possible")
+        seconds = time.perf_counter() - start
+        outcome = told(failed) if failed else outcome
+        return Done(item, line(item, outcome, self._backend.name, seconds), error=failed, thumbnail=thumbnail)
 
     def _crop(self, item: Item) -> tuple[dict[str, Any], bytes | None]:
         task = self._task
@@ -135,6 +135,9 @@ class Cropper:
             store.join(cut.folder, f"{item.name}-{label.replace(':', 'x')}.{ending(piece)}")
             for label, piece in zip(unlike(labels(item.ratios)), pieces, strict=True)
         ]
+        for name in names if cut.keep else ():
+            if identity(name) in cut.keep:
+                raise refusal(-401002, f"{name} is a picture of the input and is not replaced", "name another folder")
         for name, piece in zip(names, pieces, strict=True):
             store.write(name, piece)
         return names
@@ -175,6 +178,15 @@ def ending(picture: bytes) -> str:
     """Return the usual ending of an encoded picture's file name."""
     kind = (media.sniff(picture) or "image/png").partition("/")[2]
     return _PLACED.get(kind, kind)
+
+
+def identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """Return what tells a file from all others under whatever name, None where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - Path raises for a name with a NUL byte
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _thumbnail(data: bytes, task: Task) -> bytes:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import logging
 import os
 import sys
 from collections.abc import Sequence
 
-from cloudfn.cli import check, crop, explain, invoke, package, serve
+from cloudfn.cli import batch, check, crop, explain, invoke, package, serve
 from cloudfn.cli.report import exit_code, report
 from cloudfn.errors import CloudError
 
-_COMMANDS = (crop, invoke, package, serve, check, explain)
+_COMMANDS = (crop, batch, invoke, package, serve, check, explain)
 
 
 class _Version(argparse.Action):
@@ -31,6 +32,7 @@ class _Version(argparse.Action):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, sys.argv's when None, and give the exit code."""
+    _make_streams_safe()
     parser = argparse.ArgumentParser(prog="cloudfn", description="WeChat's smart crop, with or without WeChat.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
@@ -44,8 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(levelname)s: %(message)s")
     try:
         code: int = arguments.run(arguments)
-        if sys.stdout:  # None where the caller closed it
-            sys.stdout.flush()
+        sys.stdout.flush()
     except CloudError as error:
         report(error)
         return exit_code([error])
@@ -61,3 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
+
+
+def _make_streams_safe() -> None:
+    """Where the caller closed stdout or stderr, what goes there goes nowhere; no character is beyond an encoding."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # the descriptor is free: the next file to be opened would get it, and all that is printed
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open to the end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

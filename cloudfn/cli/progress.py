@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+    from typing_extensions import Self
 
 
 class Bar:
@@ -20,14 +21,16 @@ class Bar:
     `count` gives the number of pictures, None where it is not known before the end; it may take its time.
     """
 
-    def __init__(self, count: Callable[[], int | None]) -> None:
+    def __init__(self, count: Callable[[], int | None], *, wanted: bool = True) -> None:
+        """With `wanted` False it stays quiet, as for a single picture."""
+        self._wanted = wanted
         self._count = count
         self._progress: Progress | None = None
         self._start = time.monotonic()
         self._total: int | None = None
 
-    def __enter__(self) -> Bar:
-        if not sys.stderr.isatty():
+    def __enter__(self) -> Self:
+        if not (self._wanted and sys.stderr.isatty()):
             return self
         try:
             from rich.console import Console
@@ -41,6 +44,9 @@ class Bar:
             TextColumn("{task.fields[failures]}", style="red"),
             console=Console(stderr=True),
             refresh_per_second=4,
+            transient=True,
+            # rich prints what is printed meanwhile above the bar, to its own stream: data is not to go there.
+            redirect_stdout=sys.stdout.isatty(),
             expand=True,
         )
         self._task = self._progress.add_task("", total=None, done="", pace="", failures="")
@@ -70,17 +76,6 @@ class Bar:
             failures="  ".join(f"{code}: {times:,}" for code, times in failures.most_common() if code),
         )
 
-    @contextlib.contextmanager
-    def aside(self) -> Iterator[None]:
-        """Lines that are printed inside stand above the bar."""
-        if self._progress:
-            self._progress.stop()
-        try:
-            yield
-        finally:
-            if self._progress:
-                self._progress.start()
-
     def _set_total(self) -> None:
         with contextlib.suppress(Exception):  # what is wrong with the inputs is told where they are read
             self._total = self._count()
@@ -99,7 +94,10 @@ def summary(done: int, skipped: int, failures: Counter[int], seconds: float) -> 
     failed = done - failures[0]
     before = f", {skipped:,} done before" if skipped else ""
     took = f"{_clock(seconds)}" if seconds >= 60 else f"{seconds:.1f} s"
-    yield f"{done:,} pictures in {took} ({done / max(seconds, 1e-3):.1f}/s): {failures[0]:,} cropped, {failed:,} failed" + before
+    yield (
+        f"{done:,} pictures in {took} ({done / max(seconds, 1e-3):.1f}/s): {failures[0]:,} cropped, {failed:,} failed"
+        + before
+    )
     for code, times in failures.most_common():
         if code:
             row: Any = CODES.get(code)

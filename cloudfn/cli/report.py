@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from cloudfn.errors import CloudError
 
 # Codes that mean: the set-up of this machine or function is wrong (an extra or a setting, permission, credentials).
-_CONFIGURATION = {-601002, -604101, 41001}
+CONFIGURATION = frozenset((-601002, -604101, 41001))
 
 
 def report(error: CloudError, about: str = "") -> None:
-    """The error's words and its cure on stderr."""
-    print(f"cloudfn: {about + ': ' if about else ''}{error.errMsg} (errCode {error.errCode})", file=sys.stderr)
-    if error.hint and not error.facts.in_words:
-        print(f"  {error.hint}", file=sys.stderr)
+    """Say on stderr what is wrong, in the facts' plain words where there are any, and the cure."""
+    said = error.facts.problem or error.errMsg
+    print(f"cloudfn: {about + ': ' if about else ''}{said} (errCode {error.errCode})", file=sys.stderr)
+    cure = error.facts.cure or error.hint
+    if cure:
+        print(f"  {cure}", file=sys.stderr)
+
+
+def wrong_use(command: str, text: str) -> NoReturn:
+    """End the command with exit code 2 and one line: what is wrong with its arguments."""
+    print(f"cloudfn {command}: {text}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def exit_code(errors: Sequence[CloudError], of: int = 1) -> int:
@@ -24,4 +34,14 @@ def exit_code(errors: Sequence[CloudError], of: int = 1) -> int:
         return 0
     if len(errors) < of:
         return 4
-    return 3 if all(error.errCode in _CONFIGURATION for error in errors) else 1
+    return 3 if all(error.errCode in CONFIGURATION for error in errors) else 1
+
+
+def print_line(value: dict[str, Any]) -> None:
+    """Print a line of JSON; what the terminal's encoding has no bytes for is escaped as JSON does it."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value)
+    print(text, flush=True)
