@@ -67,6 +67,13 @@ def _number(above: float, most: float, unit: str) -> Callable[[str], float]:
     return parse
 
 
+def _life(text: str) -> float:
+    value = float(text) if _DECIMAL.fullmatch(text) else math.nan
+    if not 0 <= value <= 31_536_000:
+        raise ValueError("a number of seconds from 0 to a year")
+    return value
+
+
 def _existing(text: str) -> str:
     if not os.path.exists(text):  # noqa: PTH110 - Path.exists raises for a name that is too long
         raise ValueError("a file or folder that exists")
@@ -89,6 +96,25 @@ def _proxy(text: str) -> str:
     if not good:
         raise ValueError("http://host:port or http://user:password@host:port")
     return text
+
+
+def _switch(text: str) -> bool:
+    try:
+        return {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}[text.lower()]
+    except KeyError:
+        raise ValueError("on or off") from None
+
+
+_PERIODS = {"day": 86400, "hour": 3600, "minute": 60}
+_QUOTA = re.compile(r"([0-9]{1,9})\s*/\s*(day|hour|minute)")
+
+
+def _quota(text: str) -> tuple[tuple[int, int], ...]:
+    """Calls and the seconds of their period, for each part of `100/day,10/minute`."""
+    parts = [_QUOTA.fullmatch(part.strip().lower()) for part in text.split(",")]
+    if not all(parts):
+        raise ValueError("calls a period, such as 100/day or 100/day,10/minute")
+    return tuple((int(part[1]), _PERIODS[part[2]]) for part in parts if part)
 
 
 def _hosts(text: str) -> tuple[str, ...]:
@@ -144,6 +170,38 @@ class Settings:
         "token",
     )
     timeout: float = _setting("CLOUDFN_TIMEOUT", 10.0, "seconds for one whole call", _number(0, 900, "seconds"))
+    store: Secret = _setting(
+        "CLOUDFN_STORE",
+        "memory",
+        "where tokens, cached results and counted calls are kept: `memory`, `file:///folder` for the processes of a "
+        "machine, `redis://...` or `rediss://...` for any number of machines",
+        secret=True,  # a Redis address may hold a password
+    )
+    cache: float = _setting(
+        "CLOUDFN_CACHE",
+        0.0,
+        "seconds that a result is kept, by the picture's content and the ratios (of a URL at most 60); 0: not at all",
+        _life,
+    )
+    fallback: bool = _setting(
+        "CLOUDFN_FALLBACK",
+        False,
+        "`on`: the embedded engine answers when WeChat is busy, out of quota or cannot be reached",
+        _switch,
+    )
+    shrink: bool = _setting(
+        "CLOUDFN_SHRINK",
+        False,
+        "`on`: pictures of 2 MiB and more go to WeChat smaller, and the boxes are scaled back",
+        _switch,
+    )
+    quota: tuple[tuple[int, int], ...] = _setting(
+        "CLOUDFN_QUOTA",
+        (),
+        "calls to WeChat that all processes of a store may make together, such as `100/day` or `100/day,10/minute`; "
+        "the next one ends with 45009 or 45011 before any network",
+        _quota,
+    )
     allow_hosts: tuple[str, ...] = _setting(
         "CLOUDFN_ALLOW_HOSTS",
         (),
@@ -356,6 +414,8 @@ def _parsed(setting: dataclasses.Field[Any], value: object) -> Any:
         return Secret(parse(value.reveal().strip()))
     if isinstance(value, (list, tuple, set, frozenset)) and parse in (_hosts, _origins):
         value = ",".join(map(str, value))
+    if isinstance(value, bool) and parse is _switch:
+        return value
     if isinstance(value, bool) or not isinstance(value, (str, int, float, os.PathLike)):
         raise ValueError("text or a number")
     return parse(os.fspath(value) if isinstance(value, os.PathLike) else str(value).strip())

@@ -33,22 +33,50 @@ def name_of(chosen: Settings) -> str:
 
 def choose(chosen: Settings) -> Backend:
     """A backend for these settings; raises `CloudError` -601002 where they forbid it."""
+    backend: Backend
     if name_of(chosen) == "wechat":
         from cloudfn.backends.wechat import WeChat
 
-        return WeChat(chosen)
-    from cloudfn.backends.local import Local
+        backend = WeChat(chosen)
+        if chosen.quota or chosen.shrink or chosen.fallback:
+            backend = _guarded(backend, chosen)
+    else:
+        from cloudfn.backends.local import Local
 
-    if chosen.backend == "auto":
-        _log.warning("no WeChat credentials are set, so the embedded engine answers; CLOUDFN_BACKEND=local says so")
-    return Local(chosen)
+        if chosen.backend == "auto":
+            _log.warning("no WeChat credentials are set, so the embedded engine answers; CLOUDFN_BACKEND=local says so")
+        backend = Local(chosen)
+    if chosen.cache > 0:
+        from cloudfn.backends import stores, wrappers
+
+        backend = wrappers.Cached(backend, stores.open_store(chosen.store.reveal()), chosen.cache, chosen.appid)
+    return backend
+
+
+def _guarded(backend: Backend, chosen: Settings) -> Backend:
+    """WeChat behind what spares it calls, from the inside out: the quota, smaller pictures, the engine in its place."""
+    from cloudfn.backends import stores, wrappers
+
+    for quota in chosen.quota:
+        store = stores.open_store(chosen.store.reveal())
+        backend = wrappers.Counted(backend, store, wrappers.Quota(*quota), chosen.appid)
+    if chosen.shrink:
+        from cloudfn.backends.shrink import Shrunk
+
+        backend = Shrunk(backend, chosen)
+    if chosen.fallback:
+        from cloudfn.backends.local import Local
+
+        backend = wrappers.Fallback(backend, Local(chosen), chosen.timeout)
+    return backend
 
 
 def perform(call: Call, backend: Backend, *, convert_case: bool = True) -> dict[str, Any]:
     """Run a checked call and give the SDK's result, or raise `CloudError`, whoever answers.
 
-    Either way one record goes to the log (INFO): api, backend, code, attempts, milliseconds, bytes (of the body or
-    the picture), WeChat's rid and the platform's id of the request, each also an attribute of the record.
+    Either way one record goes to the log (INFO): api, backend, who answered (the backend, `cache`, or `local` in
+    WeChat's place, and then because of which code), code, attempts, milliseconds, bytes (of the body or the picture),
+    WeChat's rid and the platform's id of the request, each also an attribute of the record.
     """
     trace, start, said = Trace(), time.perf_counter(), ("", -1)
     try:
@@ -62,6 +90,8 @@ def perform(call: Call, backend: Backend, *, convert_case: bool = True) -> dict[
         facts = {
             "api": call.api,
             "backend": backend.name,
+            "answered": trace.answered_by or backend.name,
+            "because": trace.because,
             "code": said[1],
             "attempts": trace.attempts,
             "milliseconds": round((time.perf_counter() - start) * 1000, 1),

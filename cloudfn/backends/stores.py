@@ -15,14 +15,15 @@ import struct
 import tempfile
 import threading
 import time
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
+from cloudfn import forks
 from cloudfn.errors import missing_extra, setting_error
 
 _PREFIX = "cloudfn:"
@@ -54,18 +55,6 @@ class Store(Protocol):
         """Enter a block with the lock or without it: True where it was free. It is never held longer than the lease."""
 
 
-_memories: weakref.WeakSet[Memory] = weakref.WeakSet()
-
-
-def _forget_all() -> None:
-    for memory in list(_memories):
-        memory._forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
-
-
 class Memory:
     """This process' own memory: at most `largest` bytes, the least recently used are dropped."""
 
@@ -74,11 +63,11 @@ class Memory:
     def __init__(self, *, largest: int = 32 * 1024 * 1024, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._largest = largest
-        self._forget()
-        _memories.add(self)
+        self.after_fork()
+        forks.watch(self)
 
-    def _forget(self) -> None:
-        """Begin anew; in a forked child the lock may be held by a thread that is not there."""
+    def after_fork(self) -> None:
+        """Begin anew; in a child the lock may be held by a thread that is not there."""
         self._guard = threading.Lock()
         self._kept: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._locks: dict[str, tuple[str, float]] = {}
@@ -314,8 +303,9 @@ class Redis:
             raise StoreError(f"the Redis server does not answer ({type(error).__name__})") from None
 
 
+@lru_cache(maxsize=8)
 def open_store(address: str) -> Store:
-    """Return the store of CLOUDFN_STORE: `memory`, `file:///folder`, `redis://...`, `rediss://...`.
+    """Return this process' store of CLOUDFN_STORE: `memory`, `file:///folder`, `redis://...`, `rediss://...`.
 
     Raises `CloudError` -601002 for anything else. `file:` alone is a folder in the temporary directory, which can be
     written to where the code's own folder cannot.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -107,9 +108,19 @@ class Issued:
     However many threads ask at once, one request is made; all of them get its answer, or its error.
     """
 
-    def __init__(self, ask: Ask, clock: Callable[[], float] = time.time) -> None:
-        """The clock is the wall's: a monotonic one may stand still while a platform freezes the process."""
+    def __init__(
+        self,
+        ask: Ask,
+        clock: Callable[[], float] = time.time,
+        *,
+        forget: Callable[[Token], None] = lambda _refused: None,
+    ) -> None:
+        """`forget` is told of each token that WeChat refused, so that nobody is given it again.
+
+        The clock is the wall's: a monotonic one may stand still while a platform freezes the process.
+        """
         self._ask = ask
+        self._forget = forget
         self._clock = clock
         self._kept: tuple[Token, float] | None = None
         self.after_fork()
@@ -143,13 +154,14 @@ class Issued:
         with self._lock:
             if self._kept and self._kept[0] == refused:
                 self._kept = None
+        self._forget(refused)
         return True
 
     def _fetch(self, pending: Future[Token], api: str, deadline: Deadline) -> Token:
         try:
             issue = self._ask(api, deadline)
             token = Token("access_token", issue.value)
-            until = self._clock() + _kept_for(issue.life)
+            until = self._clock() + kept_for(issue.life)
         except BaseException as error:
             with self._lock:
                 self._pending = None
@@ -163,7 +175,7 @@ class Issued:
         return token
 
 
-def _kept_for(life: object) -> float:
+def kept_for(life: object) -> float:
     """Seconds that a token of this life is kept: until 5 minutes before its end, of less than 10 minutes half."""
     if isinstance(life, bool) or not isinstance(life, (int, float)) or not life > 0:
         life = _UNKNOWN_LIFE
@@ -184,6 +196,19 @@ class Missing:
         return False
 
 
+def _issued(settings: Settings, ask: Ask) -> Issued:
+    """Tokens of this process alone or, with a store that others see too, of all of them."""
+    address = settings.store.reveal()
+    if address.lower() == "memory":
+        return Issued(ask)
+    from cloudfn.backends.shared import SharedAsk
+    from cloudfn.backends.stores import open_store
+
+    of_the_base = hashlib.sha256(settings.api_base.encode()).hexdigest()[:12]
+    shared = SharedAsk(ask, open_store(address), f"token:{settings.appid}:{settings.token_api}:{of_the_base}")
+    return Issued(shared, forget=shared.forget)
+
+
 def source(settings: Settings, ask: Ask) -> TokenSource:
     """Return the source of the tokens that the settings name; `Settings.credential` tells which one counts."""
     return _SOURCES[settings.credential()](settings, ask)
@@ -197,6 +222,6 @@ _SOURCES: dict[str, Callable[[Settings, Ask], TokenSource]] = {
         Token("cloudbase_access_token", settings.cloudbase_access_token)
     ),
     "cloudbase_access_token_file": lambda settings, _ask: TokenFile(settings.cloudbase_access_token_file),
-    "appid": lambda _settings, ask: Issued(ask),
+    "appid": lambda settings, ask: _issued(settings, ask),
     "": lambda settings, _ask: Missing(settings.missing_credential),
 }

@@ -43,10 +43,12 @@ class Call:
 
 @dataclass
 class Trace:
-    """What a backend tells of its work, for the log: how often it tried, how many bytes it was given to work on."""
+    """A backend's report for the log: attempts, bytes to work on, who answered in its place, and for which code."""
 
     attempts: int = 0
     bytes: int = 0
+    answered_by: str = ""
+    because: str = ""
 
 
 class Backend(Protocol):

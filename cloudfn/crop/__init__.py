@@ -20,7 +20,19 @@ from cloudfn.errors import missing_extra
 if TYPE_CHECKING:
     from cloudfn.crop.picture import Limits
 
-__all__ = ["Box", "Explanation", "Found", "Placed", "Point", "Size", "check_installed", "cut", "find"]
+__all__ = [
+    "Box",
+    "Explanation",
+    "Found",
+    "Placed",
+    "Point",
+    "Size",
+    "check_installed",
+    "cut",
+    "find",
+    "largest",
+    "size_of",
+]
 
 
 def find(
@@ -88,6 +100,24 @@ def cut(
     from cloudfn.crop import extract
 
     return extract.extract(picture, boxes, of, size, format, quality, limits)
+
+
+def size_of(
+    picture: bytes | bytearray | memoryview, *, max_megapixels: float = 24, max_jpeg_megapixels: float = 100
+) -> Size:
+    """Return the size of a picture as displayed, read from its header. Raises CloudError as `find` does."""
+    limits = _limits(max_megapixels, max_jpeg_megapixels)
+    from cloudfn.crop.picture import displayed_size
+
+    return displayed_size(picture, limits)
+
+
+def largest(size: Size, ratio: float) -> Size:
+    """Return the largest window with width / height = `ratio` that fits into `size`; its free side is at least 1."""
+    check_installed()
+    from cloudfn.crop import window
+
+    return window.largest(size, ratio)
 
 
 def check_installed() -> None:

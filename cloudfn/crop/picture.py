@@ -373,6 +373,12 @@ def _load(image: ImageFile.ImageFile) -> None:
         _LOG.warning("the TIFF is damaged in places: they are looked at as libtiff has left them")
 
 
+def displayed_size(picture: Bytes, limits: Limits) -> Size:
+    """The size of the picture as displayed. Raises CloudError 101002."""
+    image, turn = open_image(picture, limits)
+    return Size(*(image.size[::-1] if turn in _SWAPS_SIDES else image.size))
+
+
 def read_grid(picture: Bytes, side: int, limits: Limits) -> tuple[npt.NDArray[np.uint8], Size]:
     """The picture as displayed, squeezed into `side` x `side` cells: (uint8 RGB of shape (side, side, 3), its size).
 

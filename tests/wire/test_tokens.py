@@ -21,7 +21,7 @@ import trustme
 import cloudfn as cloud
 from cloudfn import CloudError
 from cloudfn.backends.retry import Retries
-from cloudfn.backends.tokens import Issue, Issued, Token, _kept_for
+from cloudfn.backends.tokens import Issue, Issued, Token, kept_for
 from cloudfn.backends.wechat import WeChat
 from cloudfn.call.apis import APIS
 from cloudfn.call.params import read
@@ -235,7 +235,7 @@ def test_a_cloudbase_token_and_its_file(settings: dict[str, Any], wechat: Script
     ],
 )
 def test_how_long_a_token_is_kept(life: Any, kept: float) -> None:
-    assert _kept_for(life) == kept
+    assert kept_for(life) == kept
 
 
 def test_a_token_is_asked_for_again_when_its_time_is_over() -> None:
