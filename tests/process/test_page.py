@@ -112,8 +112,8 @@ class Visitor:
         """Copy the code of a language, and give what lies on the clipboard."""
         self.page.click(f"#codes button:text-is('{language}')")
         shown = self.page.text_content("#code")
-        self.page.click("[data-copy=code]")
-        self.see("[data-copy=code]", text="Copied")
+        self.page.click(".copyable:has(#code) button")
+        self.see(".copyable:has(#code) button", text="Copied")
         copied: str = self.page.evaluate("navigator.clipboard.readText()")
         assert copied == shown
         return copied
@@ -290,6 +290,17 @@ def test_the_exif_orientation_counts(cloudfn: Server, visit: Any) -> None:
     visitor.ratios("1", 1)
     assert visitor.json["img_size"] == {"w": 600, "h": 400}
     assert visitor.page.evaluate("document.querySelector('#stage img').naturalWidth") == 600
+
+
+def test_a_format_that_the_browser_cannot_show_is_cropped_all_the_same(visit: Any, tmp_path: Path) -> None:
+    Image.open(RACCOON).save(tmp_path / "a.tiff")
+    with Server(max_bytes=4_000_000) as server:
+        visitor = visit(server)
+        visitor.choose(tmp_path / "a.tiff")
+        visitor.see("#status", text="This browser cannot show this format.")
+        assert visitor.boxes == places(visitor.json)
+        name, content = visitor.download("[aria-label='Download 1']")
+        assert (name, Image.open(io.BytesIO(content)).size) == ("a-1.tiff", (728, 728))
 
 
 def test_pointing_at_a_card_or_an_edge_selects_its_box(cloudfn: Server, visit: Any) -> None:
@@ -723,9 +734,9 @@ def test_with_the_keyboard_alone(cloudfn: Server, visit: Any) -> None:
     assert visitor.page.text_content("#stage .tag") == "16:9"
     go_to("#cards li:nth-child(3) .pick")
     assert visitor.page.text_content("#stage .tag") == "2.35"
-    go_to("[data-copy=json]")
+    go_to(".copyable:has(#json) button")
     visitor.page.keyboard.press("Enter")
-    visitor.see("[data-copy=json]", text="Copied")
+    visitor.see(".copyable:has(#json) button", text="Copied")
     assert json.loads(visitor.page.evaluate("navigator.clipboard.readText()")) == visitor.json
 
 

@@ -54,6 +54,7 @@ async function crop(picture) {
     Object.assign(picture, { answer, labels: labels.length ? labels : ["auto"], wire, error: undefined });
     picture.milliseconds = Math.round(performance.now() - start);
     picture.selected = Math.min(picture.selected, answer.wechat.results.length - 1);
+    if (picture === current) showStage(); // the boxes do not wait for the pixels
     await picture.shown;
   } catch (problem) {
     if (problem.name === "AbortError") return;
@@ -299,9 +300,11 @@ pen($("stage"), () => $("stage").hasAttribute("data-drawing"), (box) => { curren
 
 $("width").addEventListener("change", () => showCards(current, select, fail));
 $("download-all").addEventListener("click", () => downloadAll(pictures).catch(fail));
-for (const button of document.querySelectorAll("[data-copy]")) {
+for (const box of document.querySelectorAll(".copyable")) {
+  const button = h("button", { "data-t": "", "aria-live": "polite" }, "Copy");
+  box.append(button);
   button.addEventListener("click", async () => {
-    const text = $(button.dataset.copy);
+    const text = box.querySelector("code");
     try {
       await navigator.clipboard.writeText(text.textContent);
       button.textContent = t("Copied");

@@ -11,7 +11,6 @@ const COMMON = [
   common("WeChat is busy", -1),
   common("Every third answer is HTTP 502", 502, 0.33),
   common("Two seconds late", 0, 1, 2),
-  common("The token is too old", 42001),
 ];
 
 let state, listed, problem, timer;
@@ -19,9 +18,9 @@ let changes = 0; // an answer from before the last one is old
 
 /** Take the admin token out of the address, where `cloudfn serve --open` put it. */
 export function remember() {
-  const token = new URLSearchParams(location.hash.slice(1)).get("admin");
+  const [, token] = location.hash.split("#admin=");
   if (!token) return;
-  sessionStorage.setItem(KEY, token);
+  sessionStorage[KEY] = token;
   history.replaceState(null, "", "#crop");
 }
 
@@ -45,11 +44,12 @@ async function look() {
 }
 
 async function ask(path, body) {
-  const headers = { Authorization: `Bearer ${sessionStorage.getItem(KEY) ?? ""}` };
+  const headers = { Authorization: `Bearer ${sessionStorage[KEY]}` };
   try {
     const response = await fetch(`_cloudfn/${path}`, body === undefined ? {} : { method: "POST", headers, body: JSON.stringify(body) });
     const answer = await response.json();
     if (response.ok) return answer;
+    if (response.status === 401 && (sessionStorage[KEY] = prompt(t("The admin token that cloudfn serve printed")) ?? "")) return ask(path, body);
     problem = answer.error;
   } catch {
     problem = t("The server does not answer.");

@@ -5,7 +5,7 @@ import { cut } from "./server.js";
 import { COLOURS, rectangle } from "./stage.js";
 import { zip } from "./zip.js";
 
-const SHOWN = 1600; // pixels of a canvas at most
+const HIGH = 120; // pixels of the screen that a cut picture has at most, where no width is chosen
 
 /** Draw the cards of a picture; `select` gets the number of the one that is pointed at. */
 export function showCards(picture, select, failed) {
@@ -32,13 +32,13 @@ export function markCard(selected) {
 
 function piece(image, box, width) {
   const { x, y, width: wide, height: high } = rectangle(box);
-  const scale = Math.min(1, (width * devicePixelRatio || SHOWN) / wide, SHOWN / Math.max(wide, high));
-  const canvas = h("canvas", { width: Math.max(1, Math.round(wide * scale)), height: Math.max(1, Math.round(high * scale)), "aria-hidden": "true" });
-  if (width) canvas.style.width = `${width}px`;
-  else canvas.className = "as-cut";
+  const shown = width || wide * Math.min(1, HIGH / high);
+  const scale = Math.min(1, (shown * devicePixelRatio) / wide);
+  const canvas = h("canvas", { width: Math.max(1, Math.round(wide * scale)), height: Math.max(1, Math.round(high * scale)) });
+  canvas.style.width = `${shown}px`;
   const pen = canvas.getContext("2d");
   pen.imageSmoothingQuality = "high";
-  pen.drawImage(image, x, y, wide, high, 0, 0, canvas.width, canvas.height);
+  if (image.naturalWidth) pen.drawImage(image, x, y, wide, high, 0, 0, canvas.width, canvas.height);
   return canvas;
 }
 

@@ -17,7 +17,7 @@ export function rectangle(box) {
 /** The picture and its boxes. `shows`: heat, others, focal; `select` gets the box that is pointed at. */
 export function frame(picture, shows, select) {
   const { w, h: height } = picture.answer?.wechat.img_size ?? { w: picture.image.naturalWidth || 1, h: picture.image.naturalHeight || 1 };
-  const made = h("div", { class: "frame" }, h("img", { src: picture.address, alt: select ? picture.name : "", draggable: "false" }));
+  const made = h("div", { class: "frame" }, h("img", { src: picture.address, alt: select ? picture.name : "" }));
   made.style.setProperty("--ratio", w / height);
   made.style.setProperty("--width", `${w}px`);
   const layer = svg("svg", { viewBox: `0 0 ${w} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" });
@@ -66,7 +66,7 @@ function tag(picture, w, height) {
 }
 
 function heat(map) {
-  const canvas = h("canvas", { class: "heat", width: CELLS, height: CELLS, "aria-hidden": "true" });
+  const canvas = h("canvas", { class: "heat", width: CELLS, height: CELLS });
   const pixels = new ImageData(CELLS, CELLS);
   [...atob(map)].forEach((letter, cell) => {
     const level = letter.charCodeAt(0) / 127.5;

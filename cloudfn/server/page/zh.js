@@ -18,7 +18,7 @@ export const zh = {
   "Time": "时间", "Request": "请求", "What was wrong, and the cure": "问题与解决办法",
   "{used} used, no limit": "已用 {used} 次，不限次数", "{used} of {limit} used": "已用 {used} / {limit} 次",
   "{n} valid, any word is taken": "{n} 个有效；任意字符串都接受", "{n} valid, no others are taken": "{n} 个有效；其他一律拒绝", "{n} bytes": "{n} 字节",
-  "Quota of the day used up": "当日配额用尽", "WeChat is busy": "微信系统繁忙", "Every third answer is HTTP 502": "三分之一返回 HTTP 502", "Two seconds late": "延迟两秒", "The token is too old": "令牌过期",
+  "Quota of the day used up": "当日配额用尽", "WeChat is busy": "微信系统繁忙", "Every third answer is HTTP 502": "三分之一返回 HTTP 502", "Two seconds late": "延迟两秒", "The admin token that cloudfn serve printed": "cloudfn serve 打印的管理令牌",
   "keeps {share} %": "保留 {share} %",
   "This browser cannot show this format.": "此浏览器无法显示这种格式的图片。",
   "Focus {n}: left, top, right, bottom": "重点 {n}：左, 上, 右, 下", "Remove focus {n}": "删除重点 {n}", "Add a focus": "添加重点", "or drag on the picture: what must stay whole": "或在图片上拖出必须完整保留的部分",
