@@ -281,20 +281,19 @@ def _reply_to(job: _Job, form: HttpForm, request: Request, known: Invocation) ->
 
 
 def _finished(result: Any) -> Any:
-    """Return what a function returned; of an `async def` what it ends with, also where an event loop runs already."""
+    """Return what a function returned; of an `async def` what it ends with.
+
+    It runs in a thread of its own: an event loop may run in this one already, and asyncio would put a handler of its
+    own for SIGINT in the place of a server's (uWSGI's workers then ignore the signal to end).
+    """
     if not inspect.isawaitable(result):
         return result
     import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+    from contextvars import copy_context
 
     async def wait() -> Any:
         return await result
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(wait())
-    from concurrent.futures import ThreadPoolExecutor
-    from contextvars import copy_context
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(copy_context().run, asyncio.run, wait()).result()

@@ -194,9 +194,9 @@ def _entry(plan: Plan) -> str:
 
 _SERVE = (
     'if __name__ == "__main__":',
-    "    from waitress import serve",
+    "    from cloudfn import container",
     "",
-    '    serve(app, listen="0.0.0.0:" + os.environ.get("PORT", "80"), threads=8)',
+    '    container.serve(app, port=int(os.environ.get("PORT", "80")))',
 )
 
 _DOCKERFILE = """\
