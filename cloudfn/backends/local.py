@@ -94,7 +94,7 @@ def fetched(url: str, settings: Settings) -> bytes:
         timeout=settings.timeout / 2,
         max_bytes=int(settings.max_url_mib * 1024 * 1024),
         allow_hosts=settings.allow_hosts,
-        ca_bundle=settings.ca_bundle or None,
+        ca_bundle=settings.ca_bundle,
     )
 
 

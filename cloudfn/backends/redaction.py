@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from html import escape
 from urllib.parse import quote
 
 from cloudfn.secret import Secret
@@ -32,6 +31,8 @@ def redacted(text: str, secrets: Iterable[Secret]) -> str:
 
 
 def _forms(secret: str) -> Iterator[str]:
+    from html import escape
+
     yield secret
     yield escape(secret)
     yield json.dumps(secret)[1:-1]

@@ -65,6 +65,7 @@ class WeChat:
     """The backend that calls WeChat; thread-safe, its connections are used again."""
 
     name = "wechat"
+    _base = ""  # until it is checked
 
     def __init__(self, settings: Settings, *, retries: Retries | None = None) -> None:
         """Raises `CloudError` -601002 where CLOUDFN_API_BASE is an address that no token may be sent to."""

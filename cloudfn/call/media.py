@@ -14,7 +14,8 @@ from cloudfn.call import schema
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
-_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+# Together with a length that four divides. One class and no groups: it is run over megabytes.
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _FILE_NAME = re.compile(r"[ !#-\[\]-~]{1,255}")  # printable ASCII without " and \, which would need escapes
 
@@ -79,11 +80,15 @@ def _base64(text: str) -> bytes:
         text = text[prefix.end() :]
     elif text[:5].lower() == "data:":
         raise ValueError("a data URI that is not base64")
-    if not _BASE64.fullmatch(text):
+    if not _is_base64(text):
         text = "".join(text.split())  # base64 is often wrapped into lines
-        if not _BASE64.fullmatch(text):
+        if not _is_base64(text):
             raise ValueError(f"a str of {len(text)} characters that is not base64")
     return binascii.a2b_base64(text)
+
+
+def _is_base64(text: str) -> bool:
+    return len(text) % 4 == 0 and _BASE64.fullmatch(text) is not None
 
 
 @cache

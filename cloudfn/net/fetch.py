@@ -15,23 +15,22 @@ import ssl
 import string
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
-import certifi
 import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from cloudfn.call.media import sniff
-from cloudfn.errors import CloudError
+from cloudfn.errors import picture_error
+from cloudfn.net import tls
 from cloudfn.net.deadline import AddressInfo, Deadline, HTTPConnection, HTTPSConnection, Resolve, look_up
 
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 3
+_MAX_URL = 8192  # characters; servers refuse lines of over 8 KB
 _HEADERS = {"User-Agent": "cloudfn", "Accept-Encoding": "identity", "Connection": "close"}
 
 # The forms of a URL in which all the world's parsers agree. No white space, no backslash, nothing beyond ASCII (and so
@@ -88,6 +87,11 @@ _ISATAP = 0x5EFE  # RFC 5214: the upper half of an interface identifier, whateve
 class _RefusedError(Exception):
     """Why a URL is not fetched, and the cure, in words that hold nothing secret."""
 
+    def __init__(self, problem: str, cure: str) -> None:
+        super().__init__(problem, cure)
+        self.problem = problem
+        self.cure = cure
+
 
 class _Target(NamedTuple):
     scheme: str
@@ -100,19 +104,20 @@ class _Target(NamedTuple):
 def fetch(
     url: str,
     *,
-    timeout: float,
+    timeout: float = 10,
     max_bytes: int = 32 * 1024 * 1024,
     allow_hosts: Collection[str] = (),
-    ca_bundle: str | None = None,
+    ca_bundle: str = "",
     resolve: Resolve = socket.getaddrinfo,
 ) -> bytes:
-    """The bytes of the picture at `url`, at most `max_bytes` of them, within `timeout` seconds in all.
+    """Return the bytes of the picture at `url`, at most `max_bytes` of them, within `timeout` seconds in all.
 
-    http and https on their standard ports, public addresses only. A host in `allow_hosts` (`name` or `name:port`, case
-    ignored, an IPv6 address in its shortest spelling) may have any address and any port that the URL names. At most 3
-    redirects, each checked as the URL itself; from https to http none, because what was asked for over https would
-    come from whoever sits on the way. Proxies, netrc and cookies play no part. `ca_bundle` is a file or a
-    folder of certificates to trust instead of certifi's; `resolve` is called as socket.getaddrinfo, once a hop.
+    For a URL that a stranger chose: http and https on their standard ports, public addresses only. A host in
+    `allow_hosts` (`name` or `name:port`, case ignored, an IPv6 address in its shortest spelling) may have any address
+    and any port that the URL names. At most 3 redirects, each checked as the URL itself; from https to http none,
+    because what was asked for over https would come from whoever sits on the way. Proxies, netrc, cookies and settings
+    play no part. `ca_bundle` is a file or a folder of certificates to trust instead of certifi's; `resolve` is called
+    as socket.getaddrinfo, once a hop.
 
     Raises CloudError 101000 and nothing else. Its hint, which the caller logs, tells why and the cure;
     it names the address that the host has, and of a URL only scheme, host and path: the rest may be secret.
@@ -128,54 +133,64 @@ def fetch(
                     if response.status not in _REDIRECTS:
                         return _picture(response, max_bytes)
                     here = _next(here, response.headers.get("Location"))
-        why = f"more than {_MAX_REDIRECTS} redirects; use the address where they end"
+        refused = _RefusedError(f"more than {_MAX_REDIRECTS} redirects", "use the address where they end")
     except _RefusedError as error:
-        why = str(error)
-    except NewConnectionError as error:
-        why = f"no connection ({error.__cause__}); check the host, or send the picture's bytes as img"
-    except (TimeoutError, urllib3.exceptions.TimeoutError):
-        why = f"not fetched within {timeout:g} s; use a faster host, raise the time limit, or send the bytes as img"
-    except ssl.SSLError as error:
-        why = f"TLS failed ({getattr(error, 'verify_message', error.reason)}); repair the host's certificate"
-    except OSError as error:
-        why = f"the connection failed ({error}); try again, or send the picture's bytes as img"
-    except (HTTPError, http.client.HTTPException, ValueError) as error:
-        why = f"the answer broke off or is not HTTP ({type(error).__name__}); check the URL with curl"
-    hint = f"{_shown(url)}{'' if here == url else f', redirected to {_shown(here)}'}: {why}"
+        refused = error
+    except (OSError, HTTPError, http.client.HTTPException, ValueError) as error:
+        refused = _broken(error, timeout)
+    redirected = "" if here == url else f", redirected to {_shown(here)}"
     # Outside of the except blocks, so that no URL rides along in __context__.
-    raise CloudError(101000, "invalid image url", hint=hint)
+    raise picture_error(101000, "invalid image url", f"{_shown(url)}{redirected}: {refused.problem}", refused.cure)
+
+
+def _broken(error: Exception, timeout: float) -> _RefusedError:
+    """What an exchange that went wrong means."""
+    send = "send the picture's bytes as img"
+    if isinstance(error, NewConnectionError):  # before the next, whose kind it is
+        return _RefusedError(f"no connection ({error.__cause__})", f"check the host, or {send}")
+    if isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError)):
+        cure = "use a faster host, raise the time limit, or send the bytes as img"
+        return _RefusedError(f"not fetched within {timeout:g} s", cure)
+    if isinstance(error, ssl.SSLError):
+        why = getattr(error, "verify_message", error.reason)
+        return _RefusedError(f"TLS failed ({why})", "repair the host's certificate")
+    if isinstance(error, OSError):
+        return _RefusedError(f"the connection failed ({error})", f"try again, or {send}")
+    return _RefusedError(f"the answer broke off or is not HTTP ({type(error).__name__})", "check the URL with curl")
 
 
 def _target(url: str, allowed: frozenset[str]) -> _Target:
+    if len(url) > _MAX_URL:
+        raise _RefusedError(f"it has {len(url):,} characters", f"use one of at most {_MAX_URL:,}")
     if not _PLAIN.fullmatch(url):
         raise _RefusedError(
-            "it is empty, or has a space, a backslash, a control or non-ASCII character; percent-encode these once, "
-            "and write a host's name in its xn-- form"
+            "it is empty, or has a space, a backslash, a control or non-ASCII character",
+            "percent-encode these once, and write a host's name in its xn-- form",
         )
     try:
         scheme, authority, path, query, _ = urlsplit(url)
     except ValueError:
-        raise _RefusedError("its brackets do not match; write [ and ] around an IPv6 address only") from None
+        raise _RefusedError("its brackets do not match", "write [ and ] around an IPv6 address only") from None
     if scheme not in _PORTS:
-        raise _RefusedError("it is neither http nor https; use https://")
+        raise _RefusedError("it is neither http nor https", "use https://")
     if "@" in authority:
-        raise _RefusedError("it has a user name or password; use a URL that needs no login")
+        raise _RefusedError("it has a user name or password", "use a URL that needs no login")
     match = _AUTHORITY.fullmatch(authority)
     if not match:
-        raise _RefusedError("it has no host, or none that is written plainly; use https://host/path")
+        raise _RefusedError("it has no host, or none that is written plainly", "use https://host/path")
     host = (match["ipv6"] or match["name"]).lower()
     try:
         host = str(ip_address(host))
     except ValueError:
         if match["ipv6"] or _NUMBER.fullmatch(host):
-            raise _RefusedError("its host is an address in an odd spelling; use a host's name") from None
+            raise _RefusedError("its host is an address in an odd spelling", "use a host's name") from None
     port = int(match["port"] or _PORTS[scheme])
     bare = f"[{host}]" if match["ipv6"] else host
     is_allowed = not allowed.isdisjoint((host, bare, f"{bare}:{port}"))
     if port != _PORTS[scheme] and not is_allowed:
         raise _RefusedError(
-            f"its port {port} is not the standard one, {_PORTS[scheme]} for {scheme}; "
-            "serve the picture there, or allow the host with CLOUDFN_ALLOW_HOSTS"
+            f"its port {port} is not the standard one, {_PORTS[scheme]} for {scheme}",
+            "serve the picture there, or allow the host with CLOUDFN_ALLOW_HOSTS",
         )
     return _Target(scheme, host, port, (path or "/") + (f"?{query}" if query else ""), is_allowed)
 
@@ -187,13 +202,13 @@ def _addresses(target: _Target, resolve: Resolve) -> Sequence[AddressInfo]:
     except (socket.gaierror, UnicodeError):
         found = ()
     if not found:
-        raise _RefusedError(f"the host {target.host} has no address; check its spelling")
+        raise _RefusedError(f"the host {target.host} has no address", "check its spelling")
     for address in () if target.allowed else [str(info[4][0]) for info in found]:
         kind = _kind(ip_address(address.partition("%")[0]))
         if kind:
             raise _RefusedError(
-                f"the host {target.host} has the {kind} address {address}; "
-                "use a public URL, send the picture's bytes as img, or allow the host with CLOUDFN_ALLOW_HOSTS"
+                f"the host {target.host} has the {kind} address {address}",
+                "use a public URL, send the picture's bytes as img, or allow the host with CLOUDFN_ALLOW_HOSTS",
             )
     return found
 
@@ -213,18 +228,11 @@ def _kind(address: IPv4Address | IPv6Address) -> str:
     return _kind(inner) if (int(address) >> 32) & 0xFDFFFFFF == _ISATAP else ""
 
 
-@cache
-def _tls(ca_bundle: str | None) -> ssl.SSLContext:
-    bundle = ca_bundle or certifi.where()
-    folder = Path(bundle).is_dir()
-    return ssl.create_default_context(cafile=None if folder else bundle, capath=bundle if folder else None)
-
-
 @contextmanager
-def _answer(target: _Target, addresses: Sequence[AddressInfo], ca_bundle: str | None) -> Iterator[urllib3.HTTPResponse]:
+def _answer(target: _Target, addresses: Sequence[AddressInfo], ca_bundle: str) -> Iterator[urllib3.HTTPResponse]:
     """The answer, its body unread, from one of exactly these addresses."""
     connection = (
-        HTTPSConnection(target.host, target.port, ssl_context=_tls(ca_bundle))
+        HTTPSConnection(target.host, target.port, ssl_context=tls.context(ca_bundle))
         if target.scheme == "https"
         else HTTPConnection(target.host, target.port)
     )
@@ -238,35 +246,35 @@ def _answer(target: _Target, addresses: Sequence[AddressInfo], ca_bundle: str | 
 def _next(url: str, location: str | None) -> str:
     """Where a redirect leads."""
     if not location:
-        raise _RefusedError("it redirects to nowhere; use the address of the picture itself")
+        raise _RefusedError("it redirects to nowhere", "use the address of the picture itself")
     # Headers arrive as Latin-1; browsers, too, percent-encode what hosts forget to.
     following = urljoin(url, quote(location.strip(), safe=_LOCATION_SAFE, encoding="latin-1"))
     if url.lower().startswith("https:") and following.lower().startswith("http:"):
-        raise _RefusedError("it redirects from https to http; use the address where that ends")
+        raise _RefusedError("it redirects from https to http", "use the address where that ends")
     return following
 
 
 def _picture(response: urllib3.HTTPResponse, max_bytes: int) -> bytes:
     """The body of an answer, when all that is said of it and its first bytes promise a picture."""
     if response.status != 200:
-        raise _RefusedError(f"the answer is HTTP {response.status}; use a URL that answers 200 without a login")
+        raise _RefusedError(f"the answer is HTTP {response.status}", "use a URL that answers 200 without a login")
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
-        raise _RefusedError(f"the answer is compressed ({_quoted(encoding)}); serve the picture as it is")
-    too_large = f"the picture has more than {max_bytes} bytes; make it smaller"
+        raise _RefusedError(f"the answer is compressed ({_quoted(encoding)})", "serve the picture as it is")
+    too_large = _RefusedError(f"the picture has more than {max_bytes} bytes", "make it smaller")
     if (response.length_remaining or 0) > max_bytes:
-        raise _RefusedError(too_large)
+        raise too_large
     head = response.read(32)
     if not sniff(head):
         said = _quoted(response.headers.get("Content-Type", "no Content-Type"))
         page = "html" in said.lower() or head.lstrip()[:5].lower() in (b"<!doc", b"<html")
         what = "a web page" if page else "something that is no picture" if head else "no bytes"
-        raise _RefusedError(f"the URL answered with {what} ({said}); use the address of the picture itself")
+        raise _RefusedError(f"the URL answered with {what} ({said})", "use the address of the picture itself")
     body = head + response.read(max_bytes + 1 - len(head))
     if len(body) > max_bytes:
-        raise _RefusedError(too_large)
+        raise too_large
     if response.length_remaining:
-        raise _RefusedError("the answer broke off before its end; try again, or send the picture's bytes as img")
+        raise _RefusedError("the answer broke off before its end", "try again, or send the picture's bytes as img")
     return body
 
 
