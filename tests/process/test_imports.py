@@ -17,8 +17,15 @@ LOADED = {
     *("cloudfn.backends", "cloudfn.backends.redaction", "cloudfn.backends.retry", "cloudfn.backends.tokens"),
     *("cloudfn.backends.wechat", "cloudfn.call", "cloudfn.call.apis", "cloudfn.call.media", "cloudfn.call.naming"),
     *("cloudfn.call.params", "cloudfn.call.reply", "cloudfn.call.schema", "cloudfn.call.values", "cloudfn.cloud"),
-    *("cloudfn.codes", "cloudfn.errors", "cloudfn.files", "cloudfn.forks", "cloudfn.formats", "cloudfn.invocation"),
-    *("cloudfn.net", "cloudfn.net.deadline", "cloudfn.net.tls", "cloudfn.net.transport", "cloudfn.permissions"),
+    *("cloudfn.codes", "cloudfn.errors", "cloudfn.files", "cloudfn.forks", "cloudfn.formats", "cloudfn.hosts"),
+    *(
+        "cloudfn.invocation",
+        "cloudfn.net",
+        "cloudfn.net.deadline",
+        "cloudfn.net.tls",
+        "cloudfn.net.transport",
+        "cloudfn.permissions",
+    ),
     *("cloudfn.secret", "cloudfn.settings"),
 }
 # Of others, what a valid call does without: explaining a refusal, .env, a proxy, certificates, pictures.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import signal
 import socket
 import time
@@ -20,7 +21,8 @@ from cloudfn.secret import Secret
 from tests.support.recording import OK, RecordingServer, http
 
 TOKEN, APP_SECRET, PASSWORD = "t0ken-0123/456789=abcdef", "5ecret5ecret5ecret5ecret5ecret5e", "passw0rd-0123"
-SECRETS = {form for secret in (TOKEN, APP_SECRET, PASSWORD) for form in (secret, quote(secret, safe=""))}
+LOGIN = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
+SECRETS = {form for secret in (TOKEN, APP_SECRET, PASSWORD, LOGIN) for form in (secret, quote(secret, safe=""))}
 CREDENTIALS: dict[str, dict[str, Any]] = {
     "a token": {"access_token": TOKEN},
     "an app secret": {"appid": "wx0123456789abcdef", "appsecret": APP_SECRET},
@@ -123,6 +125,15 @@ def test_a_call_that_reaches_nobody(settings: dict[str, Any], permitted: Path) -
     for credentials in CREDENTIALS.values():
         instance = cloud.Cloud({"backend": "wechat", "timeout": 2, **settings, **credentials})
         assert_nothing_kept(failed(lambda: instance.openapi.img.aiCrop(imgUrl="https://example.com/")))  # noqa: B023
+
+
+def test_a_proxy_that_refuses(permitted: Path, server: RecordingServer) -> None:
+    server.answers = [b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"]
+    proxy = server.url.replace("//", f"//user:{PASSWORD}@")
+    instance = cloud.Cloud(backend="wechat", access_token=TOKEN, api_base="https://wechat.invalid", proxy=proxy)
+    error = failed(lambda: instance.openapi.img.aiCrop(imgUrl="https://example.com/"))
+    assert LOGIN in server.requests[0].headers["proxy-authorization"]
+    assert_nothing_kept(error)
 
 
 @pytest.mark.parametrize(
