@@ -86,12 +86,13 @@ class Visitor:
 
     def choose(self, *photos: Path) -> None:
         self.page.set_input_files("#files", [str(photo) for photo in photos])
-        self.see("#stage [data-box]")
+        self.see("#cards li")  # which come last
 
     def ratios(self, text: str, count: int) -> None:
         """Type ratios, and wait for so many boxes."""
         self.page.fill("#ratios", text)
         self.see("#stage [data-box]", count)
+        self.see("#cards li", count)
 
     @property
     def boxes(self) -> list[tuple[int, ...]]:
@@ -175,7 +176,7 @@ def drop(visitor: Visitor, kind: str, *files: tuple[str, bytes]) -> None:
 def test_a_picture_s_boxes_are_those_of_the_json_and_of_the_server(cloudfn: Server, visit: Any, kind: str) -> None:
     visitor = visit(cloudfn)
     drop(visitor, kind, ("raccoon.jpg", RACCOON.read_bytes()))
-    visitor.see("#stage [data-box]", 2)
+    visitor.see("#cards li", 2)
     files: Any = {"img": ("a.jpg", RACCOON.read_bytes()), "ratios": (None, "1,1.77778")}
     known = requests.post(f"{cloudfn.url}/cv/img/aicrop?access_token=T", files=files, timeout=20).json()
     assert visitor.json == known
@@ -338,10 +339,12 @@ def test_the_heat_map_is_the_engine_s(cloudfn: Server, visit: Any) -> None:
 
 def test_runners_up_faces_and_the_focal_point(cloudfn: Server, visit: Any) -> None:
     visitor = visit(cloudfn)
-    visitor.page.fill("#ratios", "0.5")
+    visitor.page.fill("#ratios", "1, 0.5")
     visitor.choose(PHOTOS / "astronaut.jpg")
     visitor.page.click("text=Runners-up")
     visitor.page.click("text=Focal point")
+    visitor.see("#stage .other", 0)
+    visitor.page.hover("#cards li >> nth=1")
     why = crop.find((PHOTOS / "astronaut.jpg").read_bytes(), [0.5]).explain()
     others = visitor.see("#stage .other", len(why.runners_up[0]))
     assert [int(others.nth(n).get_attribute("x")) for n in range(others.count())] == [

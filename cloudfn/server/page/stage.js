@@ -44,8 +44,7 @@ function drawFound(layer, picture, why, w, height, shows, select) {
     draw("path", { class: "focal", d: `M${left - arm} ${top}h${2 * arm}M${left} ${top - arm}v${2 * arm}` });
   }
   if (shows.others) {
-    why.runners_up.forEach((others, number) => others.forEach((box) =>
-      draw("rect", { class: "other", stroke: COLOURS[number], ...rectangle(box) })));
+    for (const box of why.runners_up[picture.selected]) draw("rect", { class: "other", stroke: COLOURS[picture.selected], ...rectangle(box) });
   }
   for (const box of why.focus) draw("rect", { class: "focus", ...rectangle(box) });
   for (const number of order) {
