@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.docs import ROOT, blocks, is_chinese, pages, render
+from tests.support.docs import ROOT, TABLES, Block, blocks, counterpart, is_chinese, pages, render, texts, translations
 from tests.support.recording import RecordingServer, http
 
 PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages()]
 ENGLISH = [page for page in PAGES if not is_chinese(page.values[0])]  # type: ignore[arg-type]
+ESCAPED = "\\|"  # a bar inside a cell
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # The picture that pages ask about, and where this machine has it.
 PICTURE_URL = "https://example.com/a.jpg"
@@ -32,6 +33,56 @@ def anchors(page: Path) -> set[str]:
 def test_the_tables_are_those_of_the_code(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert render(text, chinese=is_chinese(page)) == text, "run: python -m tests.support.docs"
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_table_stands_in_both_languages(table: str) -> None:
+    found = [is_chinese(page) for page in pages() if f"<!-- {table} -->" in page.read_text(encoding="utf-8")]
+    assert set(found) == {True, False}
+
+
+def test_no_text_of_a_chinese_table_is_left_in_english() -> None:
+    said = translations()
+    lacking = [
+        (table, text)
+        for table, wanted in texts().items()
+        for text in wanted
+        if not re.search("[\u4e00-\u9fff]", said[table].get(text, ""))
+    ]
+    assert lacking == [], "chinese.json lacks their translation"
+
+
+def test_no_translation_is_left_over() -> None:
+    wanted = texts()
+    assert [(table, text) for table, said in translations().items() for text in said if text not in wanted[table]] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_leads_to_the_same_page_in_the_other_language(page: Path) -> None:
+    other = counterpart(page)
+    link = f"]({os.path.relpath(other, page.parent)})".replace(os.sep, "/")
+    assert link in page.read_text(encoding="utf-8").partition("\n#")[0]
+    assert other.is_file()
+
+
+@pytest.mark.parametrize("page", ENGLISH)
+def test_the_chinese_page_has_the_same_blocks_and_tables(page: Path) -> None:
+    english, chinese = page.read_text(encoding="utf-8"), counterpart(page).read_text(encoding="utf-8")
+    assert ran(chinese) == ran(english)
+    assert shape(chinese) == shape(english)
+
+
+def ran(text: str) -> list[Block]:
+    """The blocks that are not only shown."""
+    return [block for block in blocks(text) if block.role != "shown"]
+
+
+def shape(text: str) -> list[str]:
+    """What a translation has in common with its page: the levels of its headings, the columns of its tables' rows."""
+    return [
+        heading or f"{row.replace(ESCAPED, '').count('|') - 1} columns"
+        for heading, row in re.findall(r"(?m)^(?:(#+) |(\|.*\|)$)", text)
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES)

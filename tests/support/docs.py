@@ -41,6 +41,14 @@ def is_chinese(page: Path) -> bool:
     return "zh" in page.relative_to(ROOT).parts or page.name == "README.zh-CN.md"
 
 
+def counterpart(page: Path) -> Path:
+    """The same page in the other language."""
+    if page.parent == ROOT:
+        return ROOT / ("README.md" if is_chinese(page) else "README.zh-CN.md")
+    there, here = ("en", "zh") if is_chinese(page) else ("zh", "en")
+    return ROOT / "docs" / there / page.relative_to(ROOT / "docs" / here)
+
+
 class Block(NamedTuple):
     """A block of code: its role (see above), what the comment says besides, its language and its content."""
 
@@ -56,14 +64,22 @@ def blocks(text: str) -> Iterator[Block]:
         yield Block(match["role"] or "", match["about"] or "", match["language"], match["code"])
 
 
-def _chinese() -> dict[str, dict[str, str]]:
+def translations() -> dict[str, dict[str, str]]:
     """Translations of the texts in the code's tables: table -> English -> Chinese."""
-    translations: dict[str, dict[str, str]] = json.loads(_CHINESE.read_bytes())
-    return translations
+    said: dict[str, dict[str, str]] = json.loads(_CHINESE.read_bytes())
+    return said
+
+
+def texts() -> dict[str, list[str]]:
+    """The texts in the code's tables that a Chinese reader needs in Chinese: table -> texts, each once."""
+    return {
+        "codes": list(dict.fromkeys(text for row in CODES.values() for text in (row.meaning, row.cure) if text)),
+        "settings": list(dict.fromkeys(setting.metadata["meaning"] for setting in table())),
+    }
 
 
 def _codes(chinese: bool) -> str:
-    said = _chinese()["codes"] if chinese else {}
+    said = translations()["codes"] if chinese else {}
     rows = [
         f"| {row.code} | {row.name} | {row.text} | {said.get(row.meaning, row.meaning)} | "
         f"{said.get(row.cure, row.cure)} | {('可' if chinese else 'yes') if row.retryable else ''} |"
@@ -78,7 +94,7 @@ def _codes(chinese: bool) -> str:
 
 
 def _settings(chinese: bool) -> str:
-    said = _chinese()["settings"] if chinese else {}
+    said = translations()["settings"] if chinese else {}
     rows = []
     for setting in table():
         default = setting.default or ""
