@@ -13,16 +13,20 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cloudfn.asynchronous import Aio
     from cloudfn.boxes import cut
     from cloudfn.cloud import DYNAMIC_CURRENT_ENV, Cloud, get_wx_context, init, openapi, warm_up
     from cloudfn.errors import CloudError
     from cloudfn.handler import function
     from cloudfn.net.fetch import fetch
 
+    aio: Aio
+
 __all__ = [
     "DYNAMIC_CURRENT_ENV",
     "Cloud",
     "CloudError",
+    "aio",
     "cut",
     "fetch",
     "function",

@@ -6,11 +6,12 @@ import contextlib
 import enum
 import logging
 import re
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cloudfn import forks, invocation, permissions, settings
 from cloudfn.backends import choose, log_hint, perform
@@ -20,6 +21,9 @@ from cloudfn.call.naming import near
 from cloudfn.call.values import Backend, Call
 from cloudfn.errors import CloudError, gateway_failure, refusal
 from cloudfn.settings import Settings
+
+if TYPE_CHECKING:
+    from cloudfn.asynchronous import Aio
 
 _log = logging.getLogger("cloudfn")
 
@@ -41,6 +45,16 @@ _NOT_INITIALISED = (
     "Cloud API isn't enabled, please call init first\n"
     "请先调用 init 完成初始化后再调用其他云 API。init 方法可传入一个对象用于设置默认配置，详见文档。"
 )
+
+
+class _Unawaited(dict[str, Any]):
+    """A result that was asked for inside an event loop: it tells who awaits it what to write."""
+
+    def __await__(self) -> NoReturn:
+        raise TypeError(
+            "cloud.openapi returns its result at once: write the call without await, or await cloud.aio.openapi "
+            "(in an `async def` function that cloud.function wraps, or that `cloudfn invoke` runs, await works as is)"
+        )
 
 
 class Cloud:
@@ -67,6 +81,13 @@ class Cloud:
     def openapi(self) -> OpenApi:
         """WeChat's APIs as attributes: `openapi.img.aiCrop({...})`."""
         return OpenApi(self)
+
+    @property
+    def aio(self) -> Aio:
+        """The same calls to await: `await cloud.aio.openapi.img.aiCrop({...})`."""
+        from cloudfn.asynchronous import Aio
+
+        return Aio(self.openapi)
 
     def get_wx_context(self) -> dict[str, str | int]:
         """Who called the function, as wx-server-sdk's getWXContext tells it."""
@@ -110,7 +131,8 @@ class Cloud:
             chosen = settings.in_force(self._arguments)
             permissions.check(name, chosen.config)
             call, backend = read(api), self._backend_for(chosen)
-            return perform(_of_this_invocation(call), backend, convert_case=convert_case)
+            result = perform(_of_this_invocation(call), backend, convert_case=convert_case)
+            return _Unawaited(result) if _in_event_loop() else result
         except CloudError as error:
             log_hint(error)
             raise
@@ -151,6 +173,15 @@ def _checked(options: object, keywords: Mapping[str, Any]) -> settings.Arguments
     return settings.check({name: value for name, value in keywords.items() if name not in _SDK_KEYWORDS})
 
 
+def _in_event_loop() -> bool:
+    """Whether this thread runs an event loop; asyncio is not loaded to find that out."""
+    asyncio = sys.modules.get("asyncio")
+    try:
+        return asyncio is not None and asyncio.get_running_loop() is not None
+    except RuntimeError:
+        return False
+
+
 def _of_this_invocation(call: Call) -> Call:
     """The call with what the platform told: the time that is left, and the token of the request that is answered."""
     known = invocation.current()
@@ -171,6 +202,11 @@ class OpenApi:
 
     def __repr__(self) -> str:
         return ".".join(("openapi", *self._path))
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this is `openapi` itself, which takes options, and not a name space or an API."""
+        return not self._path
 
     def __dir__(self) -> list[str]:
         depth = len(self._path)
@@ -195,7 +231,12 @@ class OpenApi:
             return self._with_options(given[0] if given else keywords)
         asked = given[0] if given and given[0] is not None else keywords
         read = partial(params.read, given=asked, convert_case=self._convert_case)
-        return self._cloud.call(".".join(self._path), read, convert_case=self._convert_case)
+        call = partial(self._cloud.call, ".".join(self._path), read, convert_case=self._convert_case)
+        if invocation.awaits():
+            from cloudfn import asynchronous
+
+            return asynchronous.run(call)
+        return call()
 
     def _with_options(self, options: object) -> OpenApi:
         if not isinstance(options, Mapping) or not options:
@@ -209,6 +250,13 @@ _default = _Default()
 openapi = _default.openapi
 init = _default.init
 warm_up = _default.warm_up
+
+
+def __getattr__(name: str) -> Any:
+    """`aio`, which imports asyncio, is made when it is first asked for."""
+    if name != "aio":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _default.aio
 
 
 _INTEGER = re.compile(r"-?[0-9]+", re.ASCII)

@@ -280,20 +280,34 @@ def _reply_to(job: _Job, form: HttpForm, request: Request, known: Invocation) ->
         return answers.of_result(_finished(job.run(data, about)))
 
 
+def _is_awaited(result: Any) -> bool:
+    return inspect.isawaitable(result) and not isinstance(result, Mapping)
+
+
 def _finished(result: Any) -> Any:
-    """Return what a function returned; of an `async def` what it ends with.
+    """Return what a function returned; of a CloudError, which Node code returns as it is, its errCode and errMsg."""
+    result = _awaited(result)
+    return result.to_dict() if isinstance(result, CloudError) else result
+
+
+def _awaited(result: Any) -> Any:
+    """Return what an `async def` function ends with.
 
     It runs in a thread of its own: an event loop may run in this one already, and asyncio would put a handler of its
     own for SIGINT in the place of a server's (uWSGI's workers then ignore the signal to end).
     """
-    if not inspect.isawaitable(result):
+    if not _is_awaited(result):
         return result
     import asyncio
     from concurrent.futures import ThreadPoolExecutor
     from contextvars import copy_context
 
     async def wait() -> Any:
-        return await result
+        invocation.await_calls()
+        awaited = await result
+        while _is_awaited(awaited):  # as a promise that an async function returns in Node
+            awaited = await awaited
+        return awaited
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(copy_context().run, asyncio.run, wait()).result()

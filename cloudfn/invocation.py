@@ -31,6 +31,7 @@ class Invocation:
     request_id: str = ""
 
 
+_awaits: ContextVar[bool] = ContextVar("cloudfn_awaits", default=False)
 _current: ContextVar[Invocation] = ContextVar("cloudfn_invocation")
 _NONE = Invocation()
 
@@ -48,6 +49,21 @@ def running(invocation: Invocation) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def awaits() -> bool:
+    """Whether an `async def` function runs here that awaits its cloud calls, as the Node original does."""
+    return _awaits.get()
+
+
+def await_calls() -> None:
+    """From now on, in this context, a cloud call is a coroutine."""
+    _awaits.set(True)
+
+
+def call_at_once() -> None:
+    """From now on, in this context, a cloud call returns its result."""
+    _awaits.set(False)
 
 
 def countdown(seconds: float | None, clock: Callable[[], float] = time.monotonic) -> Callable[[], float] | None:

@@ -1,0 +1,94 @@
+"""The asynchronous face: `await cloud.aio.openapi.img.aiCrop({...})` makes the same call in a pool of threads.
+
+The event loop is never blocked. Cancelling returns at once; the thread goes on until the call's own deadline at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Protocol
+
+from cloudfn import forks, invocation
+
+_WORKERS = 64
+
+
+class _Pool:
+    """The threads of all asynchronous calls of this process, made when the first call is."""
+
+    def __init__(self) -> None:
+        self.after_fork()
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """A child has none of the parent's threads."""
+        self._executor: ThreadPoolExecutor | None = None
+
+    @property
+    def executor(self) -> ThreadPoolExecutor:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix="cloudfn-aio")
+        return self._executor
+
+
+_pool = _Pool()
+
+
+async def run(work: Callable[..., Any], *given: Any, **keywords: Any) -> Any:
+    """Run `work` in a thread and return what it returns; it sees this task's invocation: its time, its caller."""
+    context = contextvars.copy_context()
+    context.run(invocation.call_at_once)  # the thread itself waits
+    job = partial(context.run, work, *given, **keywords)
+    return await asyncio.get_running_loop().run_in_executor(_pool.executor, job)
+
+
+class Synchronous(Protocol):
+    """The face whose calls are made asynchronous: `openapi`, a name space of it, or an API."""
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it is `openapi` itself, which takes options."""
+
+    def __getattr__(self, name: str) -> Synchronous: ...
+
+    def __call__(self, *given: Any, **keywords: Any) -> Any: ...
+
+
+class Aio:
+    """The asynchronous face of an instance: its names, each call awaited."""
+
+    def __init__(self, openapi: Synchronous) -> None:
+        self._openapi = openapi
+
+    @property
+    def openapi(self) -> AsyncOpenApi:
+        """WeChat's APIs as attributes: `await cloud.aio.openapi.img.aiCrop({...})`."""
+        return AsyncOpenApi(self._openapi)
+
+
+class AsyncOpenApi:
+    """`openapi` whose calls are awaited: at most 64 run at a time in a process, the others wait for a thread."""
+
+    def __init__(self, openapi: Synchronous) -> None:
+        self._openapi = openapi
+
+    def __repr__(self) -> str:
+        return f"aio.{self._openapi!r}"
+
+    def __dir__(self) -> list[str]:
+        return dir(self._openapi)
+
+    def __getattr__(self, name: str) -> AsyncOpenApi:
+        if name.startswith("_"):
+            raise AttributeError(name, name=name, obj=self)
+        return AsyncOpenApi(getattr(self._openapi, name))
+
+    def __call__(self, *given: Any, **keywords: Any) -> Any:
+        """An API: a coroutine that returns the result, and raises what the call raises. `openapi` itself: options."""
+        if self._openapi.is_root:
+            return AsyncOpenApi(self._openapi(*given, **keywords))
+        return run(self._openapi, *given, **keywords)
