@@ -105,6 +105,24 @@ def test_unreadable(folder: Path) -> None:
     assert "no config.json was found" in hint("a/" * 3000)
 
 
+def test_a_pipe_and_a_file_that_is_far_too_large(folder: Path) -> None:
+    """Neither is read: the one would never end, the other takes seconds at every call."""
+    os.mkfifo(folder / "pipe.json")
+    assert "cannot be read (it is no regular file)" in hint("pipe.json")
+    with (folder / "large.json").open("wb") as file:
+        file.truncate(100_000_000)
+    assert "cannot be read (it has 100,000,000 bytes, more than 1,048,576)" in hint("large.json")
+    (folder / "config.json").write_text('{"permissions": ' + "[" * 100_000)
+    assert "is not JSON" in hint()
+
+
+def test_a_bad_file_is_not_parsed_at_every_call(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "config.json").write_text("{")
+    first = hint()
+    monkeypatch.setattr("cloudfn.permissions.files.read", None)  # calling it would be an error
+    assert hint() == first
+
+
 def test_an_edited_file_is_read_again(folder: Path) -> None:
     path = folder / "config.json"
     path.write_text("{}")
