@@ -135,9 +135,14 @@ def tunnel(port: int) -> Callable[[socket.socket], None]:
     return script
 
 
-def drip(beginning: bytes) -> Callable[[socket.socket], None]:
+def drip(*beginning: bytes) -> Callable[[socket.socket], None]:
+    """Begins, each time after it was spoken to, and goes on with a byte now and then."""
+
     def script(connection: socket.socket) -> None:
-        connection.sendall(beginning)
+        connection.sendall(beginning[0])
+        for more in beginning[1:]:
+            connection.recv(65536)
+            connection.sendall(more)
         with suppress(OSError):
             for _ in range(500):
                 connection.sendall(b"\0")
@@ -169,7 +174,7 @@ def test_tls_inside_the_tls_of_a_proxy(
     "script",
     [
         drip(b"HTTP/1.1 200 OK\r\nX: "),
-        drip(b"HTTP/1.1 200 OK\r\n\r\n\x16\x03\x03\x40\x00"),  # a handshake of 16 KB that comes byte by byte
+        drip(b"HTTP/1.1 200 OK\r\n\r\n", b"\x16\x03\x03\x40\x00"),  # a handshake of 16 KB that comes byte by byte
         drip(b"HTTP/1.1 200 OK\r\n\r\n"),
     ],
 )
