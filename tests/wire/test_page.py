@@ -85,6 +85,7 @@ def test_a_focus_is_kept_whole() -> None:
         ({"ratios": "1", "focus": "1,2,3"}, 47001, "expected left,top,right,bottom"),
         ({"ratios": "1", "focus": "0,0,5000,10"}, 47001, "not inside the picture of 966x728"),
         ({"ratios": "1", "focus": "0,0,-5,10"}, 47001, "not inside the picture"),
+        ({"ratios": "1", "focus": "0,0,9,9;" * 126}, 47001, "send fewer boxes"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_cure(fields: dict[str, Any], code: int, word: str) -> None:
@@ -141,7 +142,14 @@ def test_cut_pictures_are_those_of_cloudfn_cut() -> None:
         assert {file["type"] for file in answer["files"]} == {"image/jpeg"}
         scaled = ask(server, "cut", boxes="0,0,99,49", width="40").json()["files"][0]["data"]
         assert Image.open(io.BytesIO(base64.b64decode(scaled))).size == (40, 20)
-        wrong: list[dict[str, Any]] = [{"boxes": "0,0,9999,9"}, {"boxes": "a"}, {"boxes": "0,0,9,9", "width": "-1"}]
+        wrong: list[dict[str, Any]] = [
+            {"boxes": "0,0,9999,9"},
+            {"boxes": "a"},
+            {"boxes": "0,0,9,9", "width": "-1"},
+            {"boxes": "0,0,0,727", "width": "2000"},  # which would be 1,456,000 pixels high
+            {"boxes": "0,0,9,9;" * 6},
+            {"boxes": "0,0,9,9;" * 126},
+        ]
         for fields in wrong:
             assert ask(server, "cut", **fields).json()["wechat"]["errcode"] == 47001
 

@@ -47,7 +47,10 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_MOST_SAID = 255  # a cell of the heat map, as a byte
+_BRIGHTEST = 255  # a cell of the heat map, as a byte
+_MOST_TEXT = 1000  # characters of a list of boxes: some forty of them
+_MOST_CUT = 5  # boxes of one request, as many as a call has ratios
+_MOST_PIXELS = 24_000_000  # of a cut picture that is scaled
 
 
 # --- Files -----------------------------------------------------------------------------------------------------------
@@ -106,11 +109,16 @@ def cut(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
     form = _form(state, request, exchange)
     exchange.picture = len(form.picture)
     wanted = _corners("boxes", form.text("boxes"))
+    if len(wanted) > _MOST_CUT:
+        raise Refusal(47001, f"boxes: got {len(wanted)}, at most {_MOST_CUT} are cut at a time")
     width = form.text("width")
     if width and not (width.isascii() and width.isdigit() and len(width) < 6):
         raise Refusal(47001, f'width: got "{shown(width)}", expected a whole number of pixels')
+    size = (int(width), None) if width else None
+    if size and any(size[0] ** 2 * (box.bottom - box.top) > _MOST_PIXELS * (box.right - box.left) for box in wanted):
+        raise Refusal(47001, f"width: {width} makes a picture of more than {_MOST_PIXELS} pixels: choose a smaller one")
     try:
-        pieces = state.crops.cut(form.picture, wanted, (int(width), None) if width else None)
+        pieces = state.crops.cut(form.picture, wanted, size)
     except ValueError as error:
         raise Refusal(47001, str(error)) from None
     return {"errcode": 0, "errmsg": "ok", "files": [_encoded(piece) for piece in pieces]}
@@ -185,6 +193,8 @@ def _check_origin(state: State, request: Request) -> None:
 
 def _corners(name: str, text: str) -> list[crop.Box]:
     """Boxes with inclusive corners, as text; raises Refusal 47001."""
+    if len(text) > _MOST_TEXT:
+        raise Refusal(47001, f"{name}: got {len(text)} characters, at most {_MOST_TEXT} are read: send fewer boxes")
     try:
         edges = [[int(edge) for edge in box.split(",")] for box in text.split(";") if box.strip()]
         return [crop.Box(left, top, right + 1, bottom + 1) for left, top, right, bottom in edges]
@@ -212,7 +222,7 @@ def _explanation(why: crop.Explanation) -> dict[str, Any]:
 
     The map's values are square roots, as people see them, of which the largest is 255.
     """
-    levels = (_MOST_SAID * (why.map / why.map.max()) ** 0.5).astype("uint8")
+    levels = (_BRIGHTEST * (why.map / why.map.max()) ** 0.5).astype("uint8")
     return {
         "map": base64.b64encode(levels.tobytes()).decode(),
         "scores": [round(placed.score, 4) for placed in why.boxes],
