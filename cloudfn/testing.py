@@ -21,6 +21,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 
 from cloudfn.errors import missing_extra
@@ -44,7 +45,7 @@ class Server:
     `faults`, `latency` (seconds), `seed`, `quota`, `strict`, `config` and `max_bytes` are those of `cloudfn serve`;
     `settings` are Cloud's keywords that concern the engine, such as `allow_hosts=["127.0.0.1"]` for pictures behind a
     server of the test's own. Nothing is read from the environment. With `strict` tokens are issued for `appid` and
-    `secret`.
+    `secret`. Changes by its admin surface `/_cloudfn/` need `admin_token`.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Server:
         from cloudfn.settings import check
 
         self.appid = appid
+        self.admin_token = token_urlsafe(16)
         self._secret = secret
         self._state = State(
             Options(
@@ -80,6 +82,7 @@ class Server:
                 latency=latency,
                 seed=seed,
                 quota=quota,
+                admin_token=self.admin_token,
             )
         )
         self._http: BaseWSGIServer | None = None

@@ -80,7 +80,7 @@ def _fetched(call: Call, settings: Settings) -> bytes:
     return fetched(call.params["imgUrl"], replace(settings, timeout=seconds))
 
 
-def fetched(url: str, settings: Settings) -> bytes:
+def fetched(url: str, settings: Settings, hold: Callable[[int], None] = lambda _count: None) -> bytes:
     """The picture behind a URL, within the limits of the settings.
 
     Raises `CloudError`: 101000, and -601002 before any network where the engine's packages are not installed.
@@ -95,6 +95,7 @@ def fetched(url: str, settings: Settings) -> bytes:
         max_bytes=int(settings.max_url_mib * 1024 * 1024),
         allow_hosts=settings.allow_hosts,
         ca_bundle=settings.ca_bundle,
+        hold=hold,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Any
 from cloudfn import settings
 from cloudfn.errors import setup_error
 from cloudfn.server import faults
+from cloudfn.server.loopback import is_local
 from cloudfn.server.options import MAX_BYTES, Options
 
 
@@ -46,6 +48,15 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--seed", type=_number(0, 1 << 62), help="makes faults the same ones each time")
     parser.add_argument("--quota", type=_number(0, 1 << 62), help="crops a day, then 45009; default: any number")
+    parser.add_argument(
+        "--per-address", type=_number(1, 1 << 20), default=256, help="connections of one address a worker; default: 256"
+    )
+    parser.add_argument(
+        "--admin",
+        action=argparse.BooleanOptionalAction,
+        help="answer /_cloudfn/ to this machine; default: where --host is loopback",
+    )
+    parser.add_argument("--admin-token", metavar="TOKEN", help="what changes by /_cloudfn/ need; default: a random one")
     parser.add_argument("--log-json", action="store_true", help="the log as one JSON object a line")
     parser.set_defaults(run=run, usage=parser.error)
 
@@ -61,6 +72,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise setup_error("--strict needs the appid and secret that tokens are issued for", cure)
     if arguments.config and not Path(arguments.config).is_file():
         arguments.usage(f"--config {arguments.config}: expected a file that exists")
+    if arguments.admin_token is not None and not _is_token(arguments.admin_token):
+        arguments.usage("--admin-token: expected letters, digits and signs of ASCII, without spaces")
+    admin = arguments.admin
+    if admin is None:
+        admin = bool(arguments.admin_token) or is_local(arguments.host)
     options = Options(
         settings=chosen,
         strict=arguments.strict,
@@ -74,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
         workers=arguments.workers or (1 if arguments.open else os.cpu_count() or 1),
         queue=arguments.queue,
         body_seconds=arguments.body_seconds,
+        per_address=arguments.per_address,
+        admin_token=(arguments.admin_token or secrets.token_urlsafe(16)) if admin else "",
         log_json=arguments.log_json,
     )
     if options.needs_one_worker and options.workers > 1:
@@ -83,19 +101,27 @@ def run(arguments: argparse.Namespace) -> int:
         print(
             "cloudfn: the real SDK may call every known API; --config FILE holds it to a config.json", file=sys.stderr
         )
-    serve(options, arguments.host, arguments.port, partial(_announce, arguments.open))
+    serve(options, arguments.host, arguments.port, partial(_announce, arguments.open, options.admin_token))
     return 0
 
 
-def _announce(browse: bool, address: str) -> None:
+def _is_token(text: str) -> bool:
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+
+
+def _announce(browse: bool, admin_token: str, address: str) -> None:
     print(address)
-    print(f"TCB_CONTEXT_CNFG='{json.dumps({'URL': f'{address}/admin'}, separators=(',', ':'))}'", flush=True)
+    print(f"TCB_CONTEXT_CNFG='{json.dumps({'URL': f'{address}/admin'}, separators=(',', ':'))}'")
+    if admin_token:
+        print(f"CLOUDFN_ADMIN_TOKEN='{admin_token}'")
+    sys.stdout.flush()
     if browse:
         import webbrowser
 
         # 0.0.0.0 and :: are no addresses to go to.
         page = address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:") + "/"
-        if not webbrowser.open(page):
+        # What stands behind the # is never sent; the page takes it out of the address at once.
+        if not webbrowser.open(f"{page}#admin={admin_token}" if admin_token else page):
             print(f"cloudfn: no browser was found: open {page} in one", file=sys.stderr)
 
 

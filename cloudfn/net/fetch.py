@@ -13,7 +13,7 @@ import re
 import socket
 import ssl
 import string
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import NamedTuple
@@ -30,6 +30,7 @@ from cloudfn.net.deadline import AddressInfo, Deadline, HTTPConnection, HTTPSCon
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 3
+_PIECE = 256 * 1024  # bytes
 _MAX_URL = 8192  # characters; servers refuse lines of over 8 KB
 _HEADERS = {"User-Agent": "cloudfn", "Accept-Encoding": "identity", "Connection": "close"}
 
@@ -109,6 +110,7 @@ def fetch(
     allow_hosts: Collection[str] = (),
     ca_bundle: str = "",
     resolve: Resolve = socket.getaddrinfo,
+    hold: Callable[[int], None] = lambda _count: None,
 ) -> bytes:
     """Return the bytes of the picture at `url`, at most `max_bytes` of them, within `timeout` seconds in all.
 
@@ -117,7 +119,8 @@ def fetch(
     and any port that the URL names. At most 3 redirects, each checked as the URL itself; from https to http none,
     because what was asked for over https would come from whoever sits on the way. Proxies, netrc, cookies and settings
     play no part. `ca_bundle` is a file or a folder of certificates to trust instead of certifi's; `resolve` is called
-    as socket.getaddrinfo, once a hop.
+    as socket.getaddrinfo, once a hop. `hold` is called with the number of bytes before they are kept; what it raises
+    ends the fetch and is raised here.
 
     Raises CloudError 101000 and nothing else. Its hint, which the caller logs, tells why and the cure;
     it names the address that the host has, and of a URL only scheme, host and path: the rest may be secret.
@@ -131,7 +134,7 @@ def fetch(
                 target = _target(here, allowed)
                 with _answer(target, _addresses(target, resolve), ca_bundle) as response:
                     if response.status not in _REDIRECTS:
-                        return _picture(response, max_bytes)
+                        return _picture(response, max_bytes, hold)
                     here = _next(here, response.headers.get("Location"))
         refused = _RefusedError(f"more than {_MAX_REDIRECTS} redirects", "use the address where they end")
     except _RefusedError as error:
@@ -254,7 +257,7 @@ def _next(url: str, location: str | None) -> str:
     return following
 
 
-def _picture(response: urllib3.HTTPResponse, max_bytes: int) -> bytes:
+def _picture(response: urllib3.HTTPResponse, max_bytes: int, hold: Callable[[int], None]) -> bytes:
     """The body of an answer, when all that is said of it and its first bytes promise a picture."""
     if response.status != 200:
         raise _RefusedError(f"the answer is HTTP {response.status}", "use a URL that answers 200 without a login")
@@ -270,12 +273,15 @@ def _picture(response: urllib3.HTTPResponse, max_bytes: int) -> bytes:
         page = "html" in said.lower() or head.lstrip()[:5].lower() in (b"<!doc", b"<html")
         what = "a web page" if page else "something that is no picture" if head else "no bytes"
         raise _RefusedError(f"the URL answered with {what} ({said})", "use the address of the picture itself")
-    body = head + response.read(max_bytes + 1 - len(head))
-    if len(body) > max_bytes:
-        raise too_large
+    body = bytearray(head)
+    while piece := response.read(_PIECE):
+        if len(body) + len(piece) > max_bytes:
+            raise too_large
+        hold(len(piece))
+        body += piece
     if response.length_remaining:
         raise _RefusedError("the answer broke off before its end", "try again, or send the picture's bytes as img")
-    return body
+    return bytes(body)
 
 
 def _quoted(text: str) -> str:

@@ -1,12 +1,13 @@
 """The admin surface `/_cloudfn/`: the last requests, faults, quota, reset. For this machine's own user, nobody else.
 
 A web page that the user visits must not reach it either, so beside the peer's address the Host header (a name that an
-attacker points at 127.0.0.1), Origin and Sec-Fetch-Site are checked, and no proxy may stand in between.
+attacker points at 127.0.0.1), Origin and Sec-Fetch-Site are checked, and no proxy may stand in between. A proxy on this
+machine that adds no header cannot be told from the user: so whoever changes anything must know the token.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import hmac
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,42 +19,59 @@ from werkzeug.datastructures import Headers
 from cloudfn.server import intake
 from cloudfn.server.answers import Refusal
 from cloudfn.server.faults import Fault
+from cloudfn.server.loopback import is_local, is_loopback
 from cloudfn.server.state import State
 
 PREFIX = "/_cloudfn/"
+_OLD_HTTP = ("HTTP/1.0", "HTTP/1")  # the latter in granian's words
+# What the front refuses -> the words and the status of it here, where no picture comes.
+_REFUSED = {101002: ("the body is over the limit", 413), -1: ("the server is busy", 503)}
 
-_PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
+# What proxies, load balancers and content networks add to a request: names, and the beginnings of names.
+_PROXY_HEADERS = frozenset(
+    ("forwarded", "via", "client-ip", "true-client-ip", "proxy-client-ip", "wl-proxy-client-ip", "cdn-loop",
+     "cdn-src-ip", "front-end-https", "fastly-client-ip", "fly-client-ip", "do-connecting-ip",
+     "ali-cdn-real-ip", "akamai-origin-hop", "surrogate-capability", "x-real-ip", "x-client-ip", "x-remote-ip",
+     "x-remote-addr", "x-originating-ip", "x-proxyuser-ip", "x-cluster-client-ip", "x-azure-clientip",
+     "x-nf-client-connection-ip", "x-host", "x-scheme", "x-url-scheme", "x-request-start", "x-amzn-trace-id",
+     "x-cloud-trace-context", "x-arr-log-id", "x-arr-ssl", "x-rewrite-url", "proxy-connection",
+     "x-bluecoat-via", "x-varnish")
+)  # fmt: skip
+_PROXY_PREFIXES = (
+    "x-forwarded",
+    "forwarded-",
+    "x-original-",
+    "x-envoy-",
+    "cf-",
+    "x-azure-",
+    "x-vercel-",
+    "x-appengine-",
+)
 
 
 def forbidden(peer: str, headers: Headers) -> str:
-    """Why this caller may not use the surface, "" where it may."""
-    if not _is_loopback(peer):
+    """Return why this caller may not use the surface, "" where it may."""
+    if not is_loopback(peer):
         return "it answers this machine only: call it from there"
-    proxied = next((name for name in _PROXY_HEADERS if headers.get(name)), "")
+    proxied = next(
+        (name for name, _ in headers if name.lower() in _PROXY_HEADERS or name.lower().startswith(_PROXY_PREFIXES)),
+        "",
+    )
     if proxied:
         return f"it answers no proxy ({proxied}): call the server itself"
-    if not _is_local(f"//{headers.get('Host', '')}"):
+    if not _names_us(f"//{headers.get('Host', '')}"):
         return "the Host header is not this machine's: call it as 127.0.0.1 or localhost"
     origin = headers.get("Origin")
-    if (origin is not None and not _is_local(origin)) or headers.get("Sec-Fetch-Site", "none") == "cross-site":
+    if (origin is not None and not _names_us(origin)) or headers.get("Sec-Fetch-Site", "none") == "cross-site":
         return "a page of another site asked: call it with curl or from a page of this machine"
     return ""
 
 
-def _is_local(url: str) -> bool:
+def _names_us(url: str) -> bool:
     try:
-        host = urlsplit(url).hostname or ""
+        return is_local(urlsplit(url).hostname or "")
     except ValueError:
         return False
-    return host == "localhost" or _is_loopback(host)
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
 def _requests(state: State) -> dict[str, Any]:
@@ -109,29 +127,53 @@ def view(state: State, request: Request) -> Response:
     """Answer a request to the surface, or tell why there is no answer."""
     path = request.path.removeprefix(PREFIX)
     reason = forbidden(request.remote_addr or "", request.headers)
+    if not reason and request.environ["SERVER_PROTOCOL"] in _OLD_HTTP:
+        reason = "it answers no HTTP/1.0, which proxies speak: call the server itself"
     if reason:
-        return _json({"error": reason}, 403)
+        return _error(reason, 403)
+    if not state.options.admin_token:
+        return _error("it is off: start the server with --admin, or on a loopback --host", 404)
     if state.options.workers > 1:
-        return _json({"error": "each worker knows its own requests only: start the server with --workers 1"}, 409)
+        return _error("each worker knows its own requests only: start the server with --workers 1", 409)
+    try:
+        body = intake.body(request, state.options)
+    except Refusal as no:
+        return _error(*_REFUSED.get(no.code, (no.mistake, no.code)))
     if request.method == "GET" and path in READS:
         return _json(READS[path](state))
     if request.method == "POST" and path in CHANGES:
-        return _change(state, request, CHANGES[path])
+        return _change(state, request, body, CHANGES[path])
     known = [f"GET {PREFIX}{name}" for name in READS] + [f"POST {PREFIX}{name}" for name in CHANGES]
-    return _json({"error": "there is " + ", ".join(known)}, 404)
+    return _error("there is " + ", ".join(known), 404)
 
 
-def _change(state: State, request: Request, change: Callable[[State, Mapping[str, Any]], None]) -> Response:
+def _change(
+    state: State, request: Request, body: bytes, change: Callable[[State, Mapping[str, Any]], None]
+) -> Response:
+    if not _knows_token(request, state.options.admin_token):
+        cure = 'send the header "Authorization: Bearer TOKEN" with the token that was printed at the start'
+        return _error(f"a change needs the admin token: {cure}", 401)
     try:
-        body = intake.body(request, state.options)
         fields = json.loads(body) if body else {}
         if not isinstance(fields, dict):
             raise ValueError("the body is a JSON object")
         change(state, fields)
-    except (ValueError, RecursionError, Refusal) as error:
-        return _json({"error": str(error)}, 400)
+    except (ValueError, RecursionError) as error:
+        return _error(str(error), 400)
     return _json(_summary(state))
+
+
+def _knows_token(request: Request, token: str) -> bool:
+    kind, _, sent = request.headers.get("Authorization", "").partition(" ")
+    return kind.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), token.encode())
 
 
 def _json(answer: Any, status: int = 200) -> Response:
     return Response(json.dumps(answer), status=status, content_type="application/json")
+
+
+def _error(reason: str, status: int) -> Response:
+    response = _json({"error": reason}, status)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response

@@ -26,6 +26,9 @@ def create_app(state: State) -> Flask:
     """Make the application of a worker."""
     app = Flask("cloudfn.server", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = state.body_limit
+    # A redirect would carry the query, token and all, to whatever Host the client named.
+    app.url_map.merge_slashes = False
+    app.url_map.strict_slashes = False
 
     for path, endpoint in ENDPOINTS.items():
         _add(app, path, lambda endpoint=endpoint, **_: _answer(state, endpoint))

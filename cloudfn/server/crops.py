@@ -15,6 +15,7 @@ from cloudfn.call.apis import APIS
 from cloudfn.call.values import Backend, Call, Media, Trace
 from cloudfn.errors import CloudError
 from cloudfn.server.answers import Refusal
+from cloudfn.server.budget import Account, Budget
 from cloudfn.server.form import CropRequest
 from cloudfn.server.intake import too_large
 from cloudfn.server.journal import Exchange, shown_url
@@ -31,9 +32,10 @@ _SMALLEST = b"GIF89a\1\0\1\0\x80\0\0\xff\xff\xff\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1
 class Crops:
     """Finds crops; thread-safe. The engine works on as many pictures at a time as there are cores for this worker."""
 
-    def __init__(self, options: Options, metrics: Metrics) -> None:
+    def __init__(self, options: Options, metrics: Metrics, budget: Budget) -> None:
         self._options = options
         self._metrics = metrics
+        self._budget = budget
         self._engine = Local(options.settings)
         self._slots = threading.BoundedSemaphore(math.ceil((os.cpu_count() or 1) / options.workers))
 
@@ -48,11 +50,15 @@ class Crops:
         if exchange.picture > self._options.max_bytes:
             raise too_large(str(exchange.picture), self._options)
         call = self._read(wanted, exchange)
-        if "imgUrl" in call.params:
-            call = self._fetch(call, exchange)
+        with self._budget.account() as account:
+            if "imgUrl" in call.params:
+                call = self._fetch(call, exchange, account)
+            return self._find(call, engine or self._engine)
+
+    def _find(self, call: Call, engine: Backend) -> dict[str, Any]:
         with self._slots:
             try:
-                answer = (engine or self._engine)(call, Trace())
+                answer = engine(call, Trace())
             except CloudError as error:
                 self._metrics.not_decoded()
                 raise Refusal(error.errCode, error.hint) from None
@@ -60,8 +66,11 @@ class Crops:
         return answer
 
     def fetch(self, wanted: CropRequest, exchange: Exchange) -> bytes:
-        """The bytes of the picture behind a URL; raises Refusal 101000."""
-        picture: bytes = self._fetch(self._read(wanted, exchange), exchange).params["img"].value
+        """Return the picture behind a URL, of as many bytes as one that is sent; raises Refusal 101000, 101002."""
+        with self._budget.account() as account:
+            picture: bytes = self._fetch(self._read(wanted, exchange), exchange, account).params["img"].value
+        if len(picture) > self._options.max_bytes:
+            raise too_large(str(len(picture)), self._options)
         return picture
 
     def cut(self, picture: bytes, boxes: Sequence[crop.Box], size: tuple[int | None, int | None] | None) -> list[bytes]:
@@ -93,9 +102,13 @@ class Crops:
             exchange.ratios = call.params["ratios"].text
         return call
 
-    def _fetch(self, call: Call, exchange: Exchange) -> Call:
+    def _fetch(self, call: Call, exchange: Exchange, account: Account) -> Call:
+        def hold(count: int) -> None:
+            if not account.take(count):
+                raise Refusal(-1)
+
         try:
-            picture = fetched(call.params["imgUrl"], self._options.settings)
+            picture = fetched(call.params["imgUrl"], self._options.settings, hold)
         except CloudError as error:
             raise Refusal(error.errCode, error.hint) from None
         exchange.picture = len(picture)

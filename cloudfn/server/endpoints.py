@@ -144,8 +144,13 @@ def _readyz(state: State, _request: Request) -> Response:
 
 
 def _metrics(state: State, _request: Request) -> Response:
+    if state.metrics.off:
+        return Response(f"{state.metrics.off}\n", status=503, content_type="text/plain; charset=utf-8")
     return Response(state.metrics.text(), content_type=CONTENT_TYPE)
 
+
+# Views that the front answers by itself, whatever else is going on: they must neither wait nor read a body.
+AT_ONCE = frozenset({"/healthz", "/readyz"})
 
 VIEWS: Mapping[str, Callable[[State, Request], Response]] = {
     "/": page.index,

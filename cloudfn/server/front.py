@@ -2,31 +2,36 @@
 
 A WSGI server gives a thread to a client before its body has come, so a few clients that send slowly stop it for all.
 Here a body is read by the event loop, within a time, and a thread gets it whole; so the queue in front of the threads
-has a length that is known, and a client that has hung up leaves it.
+has a length that is known, and a client that has hung up leaves it. Calls with a picture's URL, which may hang, have
+threads and half a queue of their own, and health is answered by the event loop itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from cloudfn.server.answers import Refusal
-from cloudfn.server.endpoints import ENDPOINTS
+from cloudfn.server.budget import Account
+from cloudfn.server.connections import Connections
+from cloudfn.server.endpoints import AT_ONCE, ENDPOINTS
 from cloudfn.server.intake import BODY, REFUSED, over_limit
 from cloudfn.server.state import State
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-_THREADS = 64  # most of them wait: for a picture's URL, for the engine, or because a fault says so
-_HELD = 256 * 1024 * 1024  # bytes of bodies that a worker holds
+_THREADS = 64  # of calls with a picture, and of calls with a URL; most of them wait
+_THREADS_ASIDE = 8  # of everything that is no call: metrics, the admin surface
 _PIECE = 4096  # bytes from which on a piece of a body is kept as it came
 _DRAINED = 8  # a body over the limit is read and thrown away up to so many times the limit, then the line is cut
+_LOOK_SECONDS = 1.0  # between two looks at the connections
 
 
 class Buffered(NamedTuple):
@@ -47,58 +52,104 @@ class Transport(Protocol):
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
 
 
+class _Line:
+    """A queue with its threads; `most` calls are in it at a time, those that are being answered included."""
+
+    def __init__(self, name: str, threads: int, most: int) -> None:
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=f"cloudfn-{name}")
+        self.most = most
+        self.length = 0
+
+
 class Front:
     """The RSGI application of one worker."""
 
-    def __init__(self, state: State, app: WSGIApplication) -> None:
+    def __init__(self, state: State, app: WSGIApplication, connections: Connections) -> None:
         self._state = state
         self._app = app
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="cloudfn")
-        self._waiting = 0
-        self._held = 0
-        state.ready = lambda: self._waiting < state.options.queue
+        self._connections = connections
+        queue = state.options.queue
+        self._pictures = _Line("pictures", _THREADS, queue)
+        self._urls = _Line("urls", _THREADS, (queue + 1) // 2)
+        self._aside = ThreadPoolExecutor(_THREADS_ASIDE, thread_name_prefix="cloudfn-aside")
+        state.ready = lambda: self._waiting < queue
+
+    @property
+    def _waiting(self) -> int:
+        return self._pictures.length + self._urls.length
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at the connections from now on; granian calls it before the first request."""
+
+        def look() -> None:
+            self._connections.thin_out()
+            loop.call_later(_LOOK_SECONDS, look)
+
+        loop.call_later(_LOOK_SECONDS, look)
+
+    def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
+        """End this process; granian calls it when everything that was accepted has been answered.
+
+        granian's own threads may still want Python's lock then. While the interpreter takes itself down they are ended
+        in the middle of Rust code, which aborts the process with a panic on stderr; so it does not take itself down.
+        """
+        for stream in (sys.stdout, sys.stderr):
+            if stream:
+                stream.flush()
+        os._exit(0)
 
     async def __rsgi__(self, scope: Any, transport: Transport) -> None:
         """Answer one request."""
-        received: list[bytes] = []
+        if scope.path in AT_ONCE:
+            reply = _call(self._app, _environ(scope, b""))
+            transport.response_bytes(reply.status, reply.headers, reply.body)
+            return
+        if not self._connections.begin(scope.client):
+            reply = Buffered(503, [], b"")
+            if scope.path in ENDPOINTS:
+                reply = _call(self._app, _environ(scope, b"", Refusal(-1)))
+            transport.response_bytes(reply.status, [*reply.headers, ("connection", "close")], reply.body)
+            return
         try:
-            await self._answer(scope, transport, received)
+            with self._state.budget.account() as account:
+                await self._answer(scope, transport, account)
         finally:
-            self._held -= sum(map(len, received))
+            self._connections.end(scope.client)
 
-    async def _answer(self, scope: Any, transport: Transport, received: list[bytes]) -> None:
+    async def _answer(self, scope: Any, transport: Transport, account: Account) -> None:
         refused: Refusal | None = None
+        body = b""
         try:
-            await asyncio.wait_for(self._read(transport, received), self._state.options.body_seconds)
+            body = await asyncio.wait_for(self._read(transport, account), self._state.options.body_seconds)
         except Refusal as no:
             refused = no
         except asyncio.TimeoutError:  # which is TimeoutError itself only from Python 3.11 on
+            account.give_back()
             refused = Refusal(408, "the body came too slowly: send it faster, or a smaller one")
         except Exception:  # noqa: BLE001 - granian's own, of a client that hung up: there is nobody to answer
             return
-        body = b"".join(received)
-        received[:] = [body]  # which is held once, not twice
+        reply: Buffered | None
+        line = self._urls if _has_url(scope, body) else self._pictures
         if scope.path not in ENDPOINTS:
-            job = self._pool.submit(_call, self._app, _environ(scope, body, refused))
+            job = self._aside.submit(_call, self._app, _environ(scope, body, refused))
             reply = await asyncio.wrap_future(job)
-        elif refused is None and self._waiting >= self._state.options.queue:
-            reply = _call(self._app, _environ(scope, b"", Refusal(-1, "")))
         elif refused is not None:
             reply = _call(self._app, _environ(scope, b"", refused))
+        elif line.length >= line.most or self._waiting >= self._state.options.queue:
+            reply = _call(self._app, _environ(scope, b"", Refusal(-1)))
         else:
-            waiting = await self._in_line(scope, body, transport)
-            if waiting is None:
-                return
-            reply = waiting
+            reply = await self._in_line(line, _environ(scope, body), transport)
+        if reply is None:
+            return
         headers = reply.headers if refused is None else [*reply.headers, ("connection", "close")]
         transport.response_bytes(reply.status, headers, reply.body)
 
-    async def _in_line(self, scope: Any, body: bytes, transport: Transport) -> Buffered | None:
+    async def _in_line(self, line: _Line, environ: dict[str, Any], transport: Transport) -> Buffered | None:
         """The answer when it is this request's turn; None when the client has hung up before."""
-        self._waiting += 1
+        line.length += 1
         self._state.metrics.queue.inc()
         gone: asyncio.Future[Any] = asyncio.ensure_future(transport.client_disconnect())
-        job = self._pool.submit(_call, self._app, _environ(scope, body, None))
+        job = line.pool.submit(_call, self._app, environ)
         running = asyncio.wrap_future(job)
         try:
             await asyncio.wait((running, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -106,38 +157,43 @@ class Front:
             return None if job.cancel() else await running
         finally:
             gone.cancel()
-            self._waiting -= 1
+            line.length -= 1
             self._state.metrics.queue.dec()
 
-    async def _read(self, transport: Transport, received: list[bytes]) -> None:
-        """The whole body into `received`; raises Refusal, after reading it to its end, where it is over a limit."""
+    async def _read(self, transport: Transport, account: Account) -> bytes:
+        """The whole body; raises Refusal, after reading it to its end, where it is over a limit."""
         limit = self._state.body_limit
-        most = max(_HELD, 4 * limit)
+        received: list[bytes] = []
         size = 0
         crowded = False
         async for chunk in transport:
             size += len(chunk)
-            crowded = crowded or self._held + len(chunk) > most
+            crowded = crowded or (size <= limit and not account.take(len(chunk)))
             if size <= limit and not crowded:
                 # A body that drips is gathered, or each of its bytes would be held as an object of 50.
                 if received and len(received[-1]) < _PIECE:
                     received[-1] += chunk
                 else:
                     received.append(chunk)
-                self._held += len(chunk)
             elif size > limit * _DRAINED:
                 break
             else:
                 # A client that is answered while it still sends often sees a broken connection and no answer.
-                self._held -= sum(map(len, received))
                 received.clear()
+                account.give_back()
         if size > limit:
             raise over_limit(self._state.options)
         if crowded:
             raise Refusal(-1)
+        return b"".join(received)
 
 
-def _environ(scope: Any, body: bytes, refused: Refusal | None) -> dict[str, Any]:
+def _has_url(scope: Any, body: bytes) -> bool:
+    """Whether a call names a picture's URL: in its query, or, from the SDK and the page, somewhere in its body."""
+    return "img_url" in unquote(scope.query_string) or b"img_url" in body
+
+
+def _environ(scope: Any, body: bytes, refused: Refusal | None = None) -> dict[str, Any]:
     """PEP 3333's environment for a request whose body is here."""
     host, _, port = scope.server.rpartition(":")
     environ: dict[str, Any] = {

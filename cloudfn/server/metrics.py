@@ -1,6 +1,6 @@
 """What is counted, for Prometheus; over several workers the counts are merged.
 
-Workers share a folder that PROMETHEUS_MULTIPROC_DIR names, prometheus-client's own way.
+Workers share a folder that PROMETHEUS_MULTIPROC_DIR names, prometheus-client's own way; see `metric_files`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ _MEGAPIXELS = (0.1, 0.5, 1, 2, 4, 8, 16, 32, 64, 100)
 
 
 class Metrics:
-    """The numbers of one application."""
+    """The numbers of one application.
 
-    def __init__(self) -> None:
+    `off` says why they cannot be told, "" where they can; they are counted all the same.
+    """
+
+    def __init__(self, off: str = "") -> None:
+        self.off = off
         registry = self._registry = CollectorRegistry()
         self._calls = Counter(
             "cloudfn_calls", "Requests by endpoint and errcode", ("endpoint", "code"), registry=registry

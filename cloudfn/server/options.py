@@ -17,7 +17,9 @@ class Options:
     `settings` holds the engine's limits, the allowed hosts, the time for a picture's URL, and with `strict` the appid
     and secret that tokens are issued for. `config` is the config.json that decides what the SDK's endpoint permits;
     with "" every known API is permitted. `queue` is how many calls a worker keeps at a time, `body_seconds` how long a
-    request's body may take. `quota` is the number of crops a day, None for any number.
+    request's body may take, `per_address` how many connections of one address a worker keeps. `quota` is the number of
+    crops a day, None for any number. `admin_token` is what a change by the admin surface needs; with "" there is no
+    such surface.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -31,7 +33,9 @@ class Options:
     workers: int = 1
     queue: int = 128
     body_seconds: float = 30.0
+    per_address: int = 256
     log_json: bool = False
+    admin_token: str = field(default="", repr=False)
 
     @property
     def needs_one_worker(self) -> list[str]:

@@ -1,16 +1,21 @@
-"""Start workers and stop them; each is a process with an application of its own."""
+"""Start workers, start them again when they die, and stop them; each is a process with an application of its own."""
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
+import shutil
+import signal
 import socket
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudfn.errors import missing_extra, setup_error
@@ -19,8 +24,12 @@ from cloudfn.server.options import Options
 if TYPE_CHECKING:
     from cloudfn.server.front import Front
 
-_HEADER_MILLISECONDS = 10_000  # within which a request's head must have come
+_log = logging.getLogger("cloudfn.server")
+
+_HEAD_MILLISECONDS = 5_000  # within which a request's head must have come, counted from the end of the one before
 _STOP_SECONDS = 60  # that a worker has to finish what it accepted
+_CONNECTIONS = 8192  # of one worker at a time, where it may have so many descriptors
+_OTHER_DESCRIPTORS = 256  # of files, pipes, and connections to pictures
 # What a worker's environment has besides, where it says nothing else.
 _ENVIRONMENT = {
     # Workers are one a core already: numpy's own threads would only wait for each other.
@@ -31,7 +40,6 @@ _ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(4 * 1024 * 1024),
     "MALLOC_TRIM_THRESHOLD_": str(64 * 1024 * 1024),
 }
-_CONNECTIONS = 1024  # of one worker at a time
 
 
 def serve(options: Options, host: str, port: int, announce: Callable[[str], None]) -> None:
@@ -43,13 +51,8 @@ def serve(options: Options, host: str, port: int, announce: Callable[[str], None
     if options.needs_one_worker and options.workers > 1:
         flags = ", ".join(options.needs_one_worker)
         raise setup_error(f"{flags}: workers share no state, so one worker must hold it", "add --workers 1")
-    # prometheus-client decides when it is imported whether processes share their counts, so the folder comes first.
-    with tempfile.TemporaryDirectory(prefix="cloudfn-metrics-") as folder, _taken(host, port) as held:
-        if options.workers > 1:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        else:
-            os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
-        _start(options, host, held.getsockname()[1], announce)
+    with _metrics_folder(options) as folder, _taken(host, port) as held:
+        _start(options, host, held.getsockname()[1], folder, announce)
 
 
 def check_extra() -> None:
@@ -61,11 +64,31 @@ def check_extra() -> None:
         raise missing_extra("the server", ", ".join(missing), "local")
 
 
+@contextmanager
+def _metrics_folder(options: Options) -> Iterator[Path | None]:
+    """Make the folder in which workers share their counts; None for a single worker, or where none can be made."""
+    folder = None
+    if options.workers > 1:
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="cloudfn-metrics-"))
+        except OSError as error:
+            _log.warning("%s", _no_metrics(error))
+    try:
+        yield folder
+    finally:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _no_metrics(error: OSError) -> str:
+    return f"there are no metrics: workers cannot share them ({error.strerror}); make room in the temporary folder"
+
+
 def _taken(host: str, port: int) -> socket.socket:
     """A socket that holds the port for us without listening; raises CloudError where another program has it.
 
-    Workers listen on one port with SO_REUSEPORT, so a second server would share it in silence: asked for without
-    that option, the port is refused when anybody listens there.
+    Workers listen on one port with SO_REUSEPORT, so a second server would share it in silence: without that option
+    the port is refused when anybody listens there.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -83,42 +106,48 @@ def _taken(host: str, port: int) -> socket.socket:
     return held
 
 
-def _start(options: Options, host: str, port: int, announce: Callable[[str], None]) -> None:
-    from granian.constants import Interfaces
-    from granian.http import HTTP1Settings
-    from granian.log import LogLevels
-    from granian.server import Server as Granian
+def _start(options: Options, host: str, port: int, folder: Path | None, announce: Callable[[str], None]) -> None:
+    from cloudfn.server.master import Master
 
-    server = Granian(
-        "cloudfn",
-        address=host,
-        port=port,
-        interface=Interfaces.RSGI,
-        workers=options.workers,
-        backpressure=_CONNECTIONS,
-        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MILLISECONDS),
-        websockets=False,
-        log_level=LogLevels.warning,
-        # granian logs to stdout, which is for data.
-        log_dictconfig={
-            "handlers": {"console": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr"}},
-            "loggers": {"_granian": {"handlers": ["console"], "propagate": False}},
-        },
-        respawn_failed_workers=True,
-        workers_kill_timeout=_STOP_SECONDS,
-    )
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # A forked worker would inherit the locks that this process' threads hold at that moment.
     multiprocessing.set_start_method("spawn", force=True)
+    connections = _allow_connections()
+    master = Master(
+        host,
+        port,
+        workers=options.workers,
+        connections=connections,
+        head_milliseconds=_HEAD_MILLISECONDS,
+        stop_seconds=_STOP_SECONDS,
+        folder=folder,
+    )
     shown = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     threading.Thread(target=_announce, args=(host, port, shown, announce), daemon=True).start()
-    server.serve(target_loader=partial(worker, options), wrap_loader=False)  # type: ignore[arg-type]
+    loader = partial(worker, options, port, connections, folder)
+    master.serve(target_loader=loader, wrap_loader=False)  # type: ignore[arg-type]
+
+
+def _allow_connections() -> int:
+    """Raise this process' limit of descriptors, which workers inherit; return the connections that a worker takes."""
+    try:
+        import resource
+    except ImportError:  # on Windows, where sockets are no descriptors
+        return _CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _CONNECTIONS + _OTHER_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _CONNECTIONS if soft == resource.RLIM_INFINITY else max(64, min(_CONNECTIONS, soft - _OTHER_DESCRIPTORS))
 
 
 def _announce(host: str, port: int, shown: str, announce: Callable[[str], None]) -> None:
     """Wait until a worker listens, then say so."""
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where others may reach us, we can too
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where others may reach us, we can
     while True:
         try:
             socket.create_connection((reachable, port), timeout=1).close()
@@ -129,14 +158,52 @@ def _announce(host: str, port: int, shown: str, announce: Callable[[str], None])
             return
 
 
-def worker(options: Options) -> Front:
+def worker(options: Options, port: int = 0, connections: int = _CONNECTIONS, folder: Path | None = None) -> Front:
     """The application of one worker, made in its own process, its engine loaded."""
-    from cloudfn.server.app import create_app
-    from cloudfn.server.front import Front
+    threading.Thread(target=_end_with_master, args=(folder,), name="cloudfn-master-watch", daemon=True).start()
     from cloudfn.server.journal import write_log
-    from cloudfn.server.state import State
 
     write_log(as_json=options.log_json)
-    state = State(options)
+    off = _share_metrics(folder) if options.workers > 1 else ""
+
+    from cloudfn.server.app import create_app
+    from cloudfn.server.connections import Connections
+    from cloudfn.server.front import Front
+    from cloudfn.server.metrics import Metrics
+    from cloudfn.server.state import State
+
+    state = State(options, metrics=Metrics(off))
     state.crops.warm_up()
-    return Front(state, create_app(state))
+    return Front(state, create_app(state), Connections(port, connections, options.per_address))
+
+
+def _share_metrics(folder: Path | None) -> str:
+    """Let this worker count in the folder; return why it cannot, "" where it can.
+
+    prometheus-client decides when it is imported whether processes share their counts, so this comes before.
+    """
+    from cloudfn.server.metric_files import reserve
+
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    if folder is None:
+        return "there are no metrics: there is no temporary folder in which workers could share them"
+    try:
+        reserve(folder, os.getpid())
+    except OSError as error:
+        _log.warning("%s", _no_metrics(error))
+        return _no_metrics(error)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    return ""
+
+
+def _end_with_master(folder: Path | None) -> None:
+    """Wait for the master's end and stop this worker as the master would have; also clear up after it."""
+    master = multiprocessing.parent_process()
+    if master is None:
+        return
+    master.join()
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_STOP_SECONDS)
+    os._exit(1)

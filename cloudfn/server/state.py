@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from cloudfn.server.answers import Refusal
+from cloudfn.server.budget import Budget
 from cloudfn.server.crops import Crops
 from cloudfn.server.faults import Faults
 from cloudfn.server.issuer import Issuer
@@ -14,6 +15,7 @@ from cloudfn.server.metrics import Metrics
 from cloudfn.server.options import Options
 from cloudfn.server.quota import Quota
 
+_HELD = 256 * 1024 * 1024  # bytes of bodies and fetched pictures that a worker holds
 _BESIDE_THE_PICTURE = 64 * 1024  # bytes of a body that are not the picture
 
 _TOKEN_CURES = {
@@ -29,7 +31,12 @@ class State:
     """
 
     def __init__(
-        self, options: Options, *, clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep
+        self,
+        options: Options,
+        *,
+        metrics: Metrics | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.options = options
         self.clock = clock
@@ -37,8 +44,9 @@ class State:
         self.faults = Faults(options.faults, options.latency, options.seed)
         self.quota = Quota(options.quota, clock)
         self.journal = Journal()
-        self.metrics = Metrics()
-        self.crops = Crops(options, self.metrics)
+        self.metrics = metrics or Metrics()
+        self.budget = Budget(max(_HELD, 4 * self.body_limit))
+        self.crops = Crops(options, self.metrics, self.budget)
         self.ready: Callable[[], bool] = lambda: True
         self._sleep = sleep
 

@@ -643,7 +643,8 @@ def test_faults_quota_and_tokens_are_set_there(visit: Any) -> None:
     with Server(quota=5) as server:
         credentials = {"grant_type": "client_credential", "appid": server.appid, "secret": "any"}
         requests.get(f"{server.url}/cgi-bin/token", params=credentials, timeout=10)
-        visitor = visit(server, "/#requests")
+        visitor = visit(server, f"/#admin={server.admin_token}")
+        visitor.page.click("nav >> text=Requests")
         visitor.see("#quota-state", text="0 of 5 used")
         visitor.see("#tokens-state", text="1 valid")
         visitor.page.click("#faults label >> nth=0")

@@ -24,7 +24,8 @@ def crop(server: Server) -> int:
 
 def admin(server: Server, what: str, body: Any = None, **headers: str) -> requests.Response:
     method = "GET" if what in ("requests", "state") else "POST"
-    return requests.request(method, f"{server.url}/_cloudfn/{what}", json=body, headers=headers, timeout=10)
+    known = {"Authorization": f"Bearer {server.admin_token}"} | headers
+    return requests.request(method, f"{server.url}/_cloudfn/{what}", json=body, headers=known, timeout=10)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ def test_other_machines_are_refused(peer: str) -> None:
     from cloudfn.server.options import Options
     from cloudfn.server.state import State
 
-    client = create_app(State(Options())).test_client()
+    client = create_app(State(Options(admin_token="T0KEN"))).test_client()
     assert client.get("/_cloudfn/state", environ_base={"REMOTE_ADDR": peer}).status_code == 403
     assert client.get("/_cloudfn/state", environ_base={"REMOTE_ADDR": "::1"}).status_code == 200
 

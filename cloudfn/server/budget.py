@@ -1,0 +1,52 @@
+"""How many bytes of other people's a worker holds: bodies, and pictures fetched from URLs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Budget:
+    """A number of bytes that all requests of a worker share; thread-safe."""
+
+    def __init__(self, most: int) -> None:
+        self._lock = threading.Lock()
+        self._left = most
+
+    @contextmanager
+    def account(self) -> Iterator[Account]:
+        """Open one request's account; what it holds is given back at the end of the block."""
+        account = Account(self)
+        try:
+            yield account
+        finally:
+            account.give_back()
+
+    def take(self, count: int) -> bool:
+        """Take bytes; False, and none taken, where there are not so many left."""
+        with self._lock:
+            if count > self._left:
+                return False
+            self._left -= count
+            return True
+
+
+class Account:
+    """What one request holds."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._held = 0
+
+    def take(self, count: int) -> bool:
+        """Hold so many bytes more; False where the budget has not so many left."""
+        if not self._budget.take(count):
+            return False
+        self._held += count
+        return True
+
+    def give_back(self) -> None:
+        """Hold nothing any more."""
+        self._budget.take(-self._held)
+        self._held = 0

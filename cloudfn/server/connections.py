@@ -1,0 +1,91 @@
+"""The connections of one worker: an address has a share of them, and those that send nothing make room for others.
+
+granian closes a connection whose request head does not come within seconds; how many one address has open, it does not
+ask. So the worker looks at its own sockets now and then, and closes what waits: the sockets without a request in
+progress, the oldest first, of an address that has more than its share, and of all when there are too many.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_FOLDERS = (Path("/proc/self/fd"), Path("/dev/fd"))  # where Linux, and others, list a process' descriptors
+_CROWDED = 0.75  # of all connections: from here on anybody's that wait are closed
+
+
+class Connections:
+    """Whose connections are open, and which have a request in progress. For the event loop's thread only."""
+
+    def __init__(self, port: int, most: int, per_address: int) -> None:
+        """`port` is the worker's own, `most` how many connections it accepts, `per_address` those of one address."""
+        self._port = port
+        self._most = int(most * _CROWDED)
+        self._per_address = per_address
+        self._busy: dict[str, str] = {}  # a peer, address and port, with a request in progress -> its address
+        self._requests: Counter[str] = Counter()  # the same by address
+        self._seen: dict[str, None] = {}  # the peers of the last look, the oldest first
+
+    def begin(self, peer: str) -> bool:
+        """Note that a request of `peer` is in progress; False where its address has its share of requests already."""
+        address = peer.rpartition(":")[0]
+        if self._requests[address] >= self._per_address:
+            return False
+        self._requests[address] += 1
+        self._busy[peer] = address
+        return True
+
+    def end(self, peer: str) -> None:
+        """Note that the request is over."""
+        address = self._busy.pop(peer)
+        self._requests[address] -= 1
+        if not self._requests[address]:
+            del self._requests[address]
+
+    def thin_out(self) -> int:
+        """Close what waits beyond a share; return how many."""
+        open_now = dict(_accepted(self._port))
+        self._seen = {peer: None for peer in self._seen if peer in open_now} | dict.fromkeys(open_now)
+        by_address = Counter(peer.rpartition(":")[0] for peer in open_now)
+        too_many = len(open_now) - self._most
+        closed = 0
+        for peer in list(self._seen):
+            address = peer.rpartition(":")[0]
+            if peer in self._busy or (by_address[address] <= self._per_address and closed >= too_many):
+                continue
+            by_address[address] -= 1
+            closed += _close(open_now[peer], peer)
+        return closed
+
+
+def _accepted(port: int) -> Iterator[tuple[str, int]]:
+    """The peer and the descriptor of each connection that was accepted on the port."""
+    folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
+    for name in os.listdir(folder) if folder else ():  # noqa: PTH208 - names alone: thousands of them
+        descriptor = int(name)
+        with suppress(OSError), _socket(descriptor) as own:
+            if own.family in (socket.AF_INET, socket.AF_INET6) and own.getsockname()[1] == port:
+                yield _peer(own), descriptor
+
+
+def _socket(descriptor: int) -> socket.socket:
+    """A socket object of its own for a descriptor; raises OSError where it is no socket, or closed by now."""
+    return socket.socket(fileno=os.dup(descriptor))
+
+
+def _peer(own: socket.socket) -> str:
+    host, port = own.getpeername()[:2]
+    return f"[{host}]:{port}" if own.family == socket.AF_INET6 else f"{host}:{port}"
+
+
+def _close(descriptor: int, peer: str) -> bool:
+    """Shut a connection down; granian, which owns it, sees its end."""
+    with suppress(OSError), _socket(descriptor) as own:
+        if _peer(own) == peer:  # the number may be another connection's by now
+            own.shutdown(socket.SHUT_RDWR)
+            return True
+    return False
