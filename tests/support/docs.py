@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,6 +75,7 @@ def texts() -> dict[str, list[str]]:
     return {
         "codes": list(dict.fromkeys(text for row in CODES.values() for text in (row.meaning, row.cure) if text)),
         "settings": list(dict.fromkeys(setting.metadata["meaning"] for setting in table())),
+        "platforms": [host.title for host in HOSTS.values()],
     }
 
 
@@ -120,9 +121,13 @@ def _handler(host: Host) -> str:
     return f"`{Path(host.entry).stem}.{host.handler}`" if host.entry else ""
 
 
+def _title(host: Host, chinese: bool) -> str:
+    return translations()["platforms"].get(host.title, host.title) if chinese else host.title
+
+
 def _platforms(chinese: bool) -> str:
     rows = [
-        f"| {host.title} | `{host.name}` | {_handler(host)} | {host.python} | "
+        f"| [{_title(host, chinese)}](platforms/{host.name}.md) | `{host.name}` | {_handler(host)} | {host.python} | "
         f"{_size(host.request_bytes)} / {_size(host.response_bytes)} | {host.seconds:g} s / {host.max_seconds:g} s | "
         f"{_size(host.zip_bytes)} / {_size(host.unzipped_bytes)} |"
         for host in HOSTS.values()
@@ -133,7 +138,36 @@ def _platforms(chinese: bool) -> str:
     return "\n".join([head, "|---|---|---|---|---|---|---|", *rows])
 
 
-TABLES = {"codes": _codes, "settings": _settings, "platforms": _platforms}
+def _facts(host: Host) -> Callable[[bool], str]:
+    """Return what makes the table of one platform."""
+    marks = [f"`{name}`" if value is None else f"`{name}={value}`" for name, value in host.marks.items()]
+    facts = {
+        ("`--platform`", "`--platform`"): f"`{host.name}`",
+        ("handler", "执行入口"): _handler(host),
+        ("Python of the bundle", "部署包的 Python"): host.python,
+        ("time limit: default / most", "超时时间：默认 / 最长"): f"{host.seconds:g} s / {host.max_seconds:g} s",
+        ("event / answer", "事件 / 返回"): f"{_size(host.request_bytes)} / {_size(host.response_bytes)}",
+        ("a body of text", "文本请求体"): _size(host.text_bytes) if host.text_bytes else "",
+        ("bundle: zipped / unzipped", "部署包：压缩 / 解压"): f"{_size(host.zip_bytes)} / {_size(host.unzipped_bytes)}"
+        if host.entry
+        else "",
+        ("recognised by", "识别依据"): ", ".join(marks),
+        ("folder of the code", "代码目录"): ", ".join(f"`{name}`" for name in host.code_folders),
+    }
+
+    def made(chinese: bool) -> str:
+        rows = [f"| {names[chinese]} | {fact} |" for names, fact in facts.items() if fact]
+        return "\n".join([f"| | {_title(host, chinese)} |", "|---|---|", *rows])
+
+    return made
+
+
+TABLES: dict[str, Callable[[bool], str]] = {
+    "codes": _codes,
+    "settings": _settings,
+    "platforms": _platforms,
+    **{f"platform {host.name}": _facts(host) for host in HOSTS.values()},
+}
 
 
 def render(text: str, *, chinese: bool = False) -> str:
