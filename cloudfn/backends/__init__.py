@@ -10,7 +10,7 @@ from typing import Any
 from cloudfn import invocation, settings
 from cloudfn.call.reply import normalise
 from cloudfn.call.values import Backend, Call, Trace
-from cloudfn.errors import CloudError
+from cloudfn.errors import CloudError, setup_error
 from cloudfn.settings import Settings
 
 _log = logging.getLogger("cloudfn")
@@ -32,7 +32,16 @@ def name_of(chosen: Settings) -> str:
 
 
 def choose(chosen: Settings) -> Backend:
-    """A backend for these settings; raises `CloudError` -601002 where they forbid it."""
+    """A backend for these settings; raises `CloudError` -601002 where they forbid it, or their parts are not here."""
+    try:
+        return _chosen(chosen)
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("cloudfn."):
+            raise
+    raise setup_error("this bundle was made without the engine", "make it with: cloudfn package --backend local")
+
+
+def _chosen(chosen: Settings) -> Backend:
     backend: Backend
     if name_of(chosen) == "wechat":
         from cloudfn.backends.wechat import WeChat

@@ -2,14 +2,17 @@
 
 At the top lie the platform's entry file, config.json, cloudfn's own files, copied from the package that runs now, and
 what it depends on, fetched by pip for the platform's Python, libc and processor; the folder of a user's own function
-is `function/`. The same inputs give the same bytes: names are sorted, times and permissions fixed, and nothing goes in
-that tells of the machine.
+is `function/`. What the chosen backend never imports stays out. Where this machine has the bundle's Python, compiled
+code lies beside the source, so that a first start on a slow share of a processor has nothing to compile. The same
+inputs give the same bytes: names are sorted, times and permissions fixed, and nothing goes in of this machine.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -40,18 +43,27 @@ ARCHITECTURES: Mapping[str, str] = {"x86_64": "x86_64", "arm64": "aarch64"}
 _OLDEST_GLIBC = {"x86_64": 5, "aarch64": 17}
 _ALIASES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
-# Of cloudfn itself: what only a developer's machine needs.
+# Of cloudfn itself: what only a developer's machine needs, and what a backend never imports.
 _NOT_DEPLOYED = ("cli", "server", "batch", "__main__.py", "testing.py")
+_ENGINE = ("crop", "boxes.py", "backends/local.py", "backends/shrink.py")
+_UNUSED: Mapping[str, tuple[str, ...]] = {"wechat": _ENGINE, "local": ()}
 # Of what pip installs: scripts, and records of this very installation.
 _PIP_NOISE = re.compile(r"(bin/.*|[^/]+\.dist-info/(RECORD|INSTALLER|REQUESTED|direct_url\.json))")
-# Of a function's folder: what tools leave behind, earlier bundles among it; and every name that begins with a dot.
-_LEFT_OUT = ("__pycache__", "*.pyc", "*.zip", "node_modules", "venv")
-_SECRETS = (
-    *(".env", ".env.*", "*.env", ".netrc", ".npmrc", ".pypirc", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*"),
-    *("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "credentials", "credentials.*", "secrets.*"),
-    "cloudbase_access_token",
+# What nothing imports at run time: tests, types, sources of compiled modules. charset-normalizer has every compiled
+# module in Python too, and only guesses what an answer without a charset is in.
+_NEVER_IMPORTED = (
+    *("tests", "benchmarks", "include", "*.pyi", "*.pxd", "*.pyx", "*.h", "*.c", "*.a", "*.lib"),
+    "charset_normalizer/*.so",
 )
-_NO_SECRETS = (".env.example", ".env.sample", "*.py")
+# Of a function's folder: what tools leave behind; and every name that begins with a dot, and earlier bundles.
+_LEFT_OUT = ("__pycache__", "*.pyc", "*.zip", "*.tar", "*.tar.gz", "*.tgz", "*.whl", "node_modules", "venv")
+# In lower case; names are compared without regard to it.
+_SECRETS = (
+    *(".env", ".env.*", "env.*", "*.env", ".netrc", ".npmrc", ".pypirc", "id_*", "*.tfstate", "*.tfstate.*"),
+    *("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "credentials*", "secrets.*", "service-account*.json"),
+    *("service_account*.json", "cloudbase_access_token"),
+)
+_NO_SECRETS = ("*.example", "*.sample", "*.py", "*.jpg", "*.jpeg", "*.png", "*.webp")
 _SHORTEST_SECRET = 8
 
 _TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can hold
@@ -83,6 +95,7 @@ class Made:
     packages: tuple[str, ...]
     zipped: int
     unzipped: int
+    compiled: bool
 
 
 def build(plan: Plan, out: Path) -> Made:
@@ -91,8 +104,7 @@ def build(plan: Plan, out: Path) -> Made:
     Raises `CloudError`: -604101 without a config.json that grants img.aiCrop, -601002 for a secret among the
     function's files, for what pip cannot fetch, and for a bundle over the platform's limits.
     """
-    out = out.absolute()
-    files = _own(plan, out)
+    files = _own(plan, out.absolute())
     with tempfile.TemporaryDirectory(prefix="cloudfn-") as folder:
         target = Path(folder) / "vendored"
         _fetch(plan, target)
@@ -100,13 +112,20 @@ def build(plan: Plan, out: Path) -> Made:
         for name in vendored.keys() & files.keys():
             raise setup_error(f"{name} is in the way of a package's file", "rename it")
         files |= vendored
+        compiled = _compiled(files, plan.version, Path(folder) / "compiled")
+        files |= compiled
         part = Path(folder) / "function.zip"
         unzipped = _write(part, files)
-        made = Made(tuple(sorted(files)), tuple(_versions(vendored)), part.stat().st_size, unzipped)
+        made = Made(tuple(sorted(files)), tuple(_versions(vendored)), part.stat().st_size, unzipped, bool(compiled))
         _check_size(plan.host, made)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(part.read_bytes())
     return made
+
+
+def listing(plan: Plan, out: Path) -> list[str]:
+    """Return the names of all files that go in; of packages the requirements, which come last. Raises as `build`."""
+    return [*sorted(_own(plan, out.absolute())), *(f"pip: {requirement}" for requirement in _requirements(plan))]
 
 
 def _own(plan: Plan, out: Path) -> dict[str, Path | bytes]:
@@ -120,8 +139,9 @@ def _own(plan: Plan, out: Path) -> dict[str, Path | bytes]:
     files["config.json"] = permissions.check("img.aiCrop", settings.load().config)
     _check_contents(files)
     home = Path(__file__).parents[1]
+    unused = (*_NOT_DEPLOYED, *_UNUSED[plan.backend], *(() if plan.host.container else ("container.py",)))
     for name, path in _walk(home):
-        if name.partition("/")[0] not in _NOT_DEPLOYED and not _matches(name, _LEFT_OUT):
+        if not any(name == one or name.startswith(f"{one}/") for one in unused) and not _matches(name, _LEFT_OUT):
             files[f"cloudfn/{name}"] = path
     return files
 
@@ -142,19 +162,30 @@ def _of_the_function(plan: Plan, out: Path) -> Iterator[tuple[str, Path]]:
         if _matches(name, plan.exclude) or path == out or any(parent in virtual for parent in path.parents):
             continue
         hidden = any(step.startswith(".") for step in name.split("/")[:-1])
-        if not hidden and _matches(path.name, _SECRETS) and not _matches(path.name, _NO_SECRETS):
+        plain = path.name.lower()
+        if not hidden and _matches(plain, _SECRETS) and not _matches(plain, _NO_SECRETS):
             raise setup_error(
                 f"{name} is in the function's folder, and no secret may be in a bundle",
                 f"move it away, or leave it out with --exclude {name}; what it sets belongs into the function's "
                 "environment variables",
             )
-        if hidden or path.name.startswith(".") or _matches(name, _LEFT_OUT) or name == "config.json":
+        if hidden or path.name.startswith(".") or _matches(name.lower(), _LEFT_OUT) or name == "config.json":
+            continue
+        if _is_bundle(path):
             continue
         if not path.resolve().is_relative_to(folder):
             raise setup_error(
                 f"{name} is a link that leads out of the function's folder", "copy the file, or --exclude it"
             )
         yield name, path
+
+
+def _is_bundle(path: Path) -> bool:
+    """Return whether a file is an earlier bundle, whatever its name."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return "cloudfn/handler.py" in archive.namelist()
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
@@ -180,13 +211,14 @@ def _entry(plan: Plan) -> str:
     lines += ["from pathlib import Path", ""]
     if plan.backend == "local":
         lines += ['os.environ.setdefault("CLOUDFN_BACKEND", "local")', ""]
-    lines += ["from cloudfn import handler, settings", "", "HERE = Path(__file__).resolve().parent"]
+    lines += ["from cloudfn import handler, settings, warm_up", "", "HERE = Path(__file__).resolve().parent"]
     if plan.function:
         file, name = plan.function
         lines += [f'{plan.host.handler} = handler.function(handler.load(HERE / "function" / {file.name!r}, {name!r}))']
     else:
         lines += [f"{plan.host.handler} = handler.main"]
     lines += ["settings.use_code_folder(HERE)"]
+    lines += ["warm_up()  # while the platform initialises, and not in the first call's time"]
     if plan.host.container:
         lines += ["", *_SERVE]
     return "\n".join(lines) + "\n"
@@ -217,14 +249,13 @@ def _fetch(plan: Plan, target: Path) -> None:
     for minor in range(plan.host.glibc, _OLDEST_GLIBC[arch] - 1, -1):
         tags += [f"manylinux_2_{minor}_{arch}"] + ([f"{_ALIASES[minor]}_{arch}"] if minor in _ALIASES else [])
     abi = f"cp{plan.version.replace('.', '')}"
-    server = _SERVER if plan.host.container else ()
     command = [
         *(sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"),
         *("--no-compile", "--no-warn-conflicts", "--target", str(target), "--only-binary", ":all:"),
         *("--implementation", "cp", "--python-version", plan.version),
         *(option for name in (abi, "abi3", "none") for option in ("--abi", name)),
         *(option for tag in tags for option in ("--platform", tag)),
-        *(*CORE, *EXTRAS[plan.backend], *server),
+        *_requirements(plan),
     ]
     done = subprocess.run(  # noqa: S603 - the arguments are tables of this file and choices of the command line
         command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False
@@ -238,9 +269,45 @@ def _fetch(plan: Plan, target: Path) -> None:
         raise setup_error(f"pip cannot fetch the packages: {why}", cure)
 
 
+def _requirements(plan: Plan) -> tuple[str, ...]:
+    return (*CORE, *EXTRAS[plan.backend], *(_SERVER if plan.host.container else ()))
+
+
+def _compiled(files: Mapping[str, Path | bytes], version: str, stage: Path) -> dict[str, Path | bytes]:
+    """Return compiled code for every Python file, {} where this machine has not the bundle's Python.
+
+    Its hash of the source is not checked when it is loaded: nothing changes in a deployed folder. The code holds names
+    in the bundle, never those of this machine.
+    """
+    own = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    python = sys.executable if version == own else shutil.which(f"python{version}")
+    if not python:
+        return {}
+    for name in sorted(name for name in files if name.endswith(".py")):
+        source = files[name]
+        path = stage / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(source if isinstance(source, bytes) else source.read_bytes())
+    # The same seed and the same order each time: both can show in compiled code.
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    done = subprocess.run(  # noqa: S603 - the program is this file's, the folder one that was just made
+        [python, "-S", "-c", _COMPILE], cwd=stage, env=environment, capture_output=True, check=False
+    )
+    return {} if done.returncode else {name: path for name, path in _walk(stage) if name.endswith(".pyc")}
+
+
+_COMPILE = """
+import pathlib, py_compile
+for path in sorted(pathlib.Path().rglob("*.py")):
+    py_compile.compile(
+        str(path), dfile=path.as_posix(), quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
+"""
+
+
 def _vendored(target: Path) -> Iterator[tuple[str, Path]]:
     for name, path in _walk(target):
-        if not _PIP_NOISE.fullmatch(name) and not _matches(name, ("__pycache__", "*.pyc")):
+        if not _PIP_NOISE.fullmatch(name) and not _matches(name, ("__pycache__", "*.pyc", *_NEVER_IMPORTED)):
             yield name, path
 
 

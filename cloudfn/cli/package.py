@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cloudfn.cli.bundle import ARCHITECTURES, EXTRAS, Made, Plan, build
+from cloudfn.cli.bundle import ARCHITECTURES, EXTRAS, Made, Plan, build, listing
 from cloudfn.hosts import HOSTS
 
 _PACKED = [host.name for host in HOSTS.values() if host.entry]
@@ -25,7 +25,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--exclude", action="append", default=[], metavar="PATTERN", help="a file of the function's folder to leave out"
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE.zip", help="the bundle")
+    parser.add_argument("--out", type=Path, metavar="FILE.zip", help="the bundle")
+    parser.add_argument("--list", action="store_true", help="make nothing, show what would go in")
     parser.set_defaults(run=run, usage=parser.error)
 
 
@@ -33,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Make the bundle, and tell its size and what to enter at the platform."""
     if arguments.python and not re.fullmatch(r"3\.1[0-9]", arguments.python):
         arguments.usage(f"--python {arguments.python}: expected a version from 3.10 on, such as 3.12")
+    if not arguments.list and (arguments.out is None or arguments.out.suffix.lower() != ".zip"):
+        arguments.usage(f"--out {arguments.out or ''}: expected the name of a zip file, such as function.zip")
     plan = Plan(
         host=HOSTS[arguments.platform],
         backend=arguments.backend,
@@ -41,6 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
         arch=arguments.arch,
         exclude=tuple(arguments.exclude),
     )
+    if arguments.list:
+        print(*listing(plan, arguments.out or Path("function.zip")), sep="\n")
+        return 0
     _tell(plan, build(plan, arguments.out), arguments.out)
     return 0
 
@@ -64,6 +70,8 @@ def _tell(plan: Plan, made: Made, out: Path) -> None:
         print(f"  {what:<9} {size:>12,} bytes" + (f" of {limit:,}" if limit else ""))
     print(f"  {'files':<9} {len(made.names):>12,}")
     print(f"  {'packages':<9} {', '.join(made.packages)}")
+    compiled = f"for CPython {plan.version}" if made.compiled else f"no: python{plan.version} is not on this machine"
+    print(f"  {'compiled':<9} {compiled}")
     if not host.container:
         print(f"  {'handler':<9} {Path(host.entry).stem}.{host.handler}")
     if plan.backend == "wechat":

@@ -67,7 +67,7 @@ def _body(environ: Any) -> bytes:
     wait for ever.
     """
     read = environ["wsgi.input"].read
-    length = environ.get("CONTENT_LENGTH") or ""
+    length = str(environ.get("CONTENT_LENGTH") or "")
     if length:
         if not (length.isascii() and length.isdecimal()):
             raise refusal(-401002, "Content-Length is no number", "send the number of the body's bytes")

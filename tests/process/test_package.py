@@ -112,7 +112,16 @@ def calling(platform: str, event: Any) -> str:
 EVENT = {"imgUrl": "https://example.com/a.jpg", "ratios": "1"}
 
 
-@pytest.mark.parametrize("platform", HOSTS)
+def _zipped(archive: Path, name: str) -> int:
+    """Return what a file takes in a zip file, its two headers included."""
+    with zipfile.ZipFile(archive) as opened:
+        return opened.getinfo(name).compress_size + 76 + 2 * len(name)
+
+
+PACKED = [host.name for host in HOSTS.values() if host.entry]
+
+
+@pytest.mark.parametrize("platform", PACKED)
 def test_a_bundle_of_each_platform(
     platform: str, online: None, permitted: Path, server: RecordingServer, tmp_path: Path
 ) -> None:
@@ -123,13 +132,19 @@ def test_a_bundle_of_each_platform(
     tops = {name.partition("/")[0] for name in names}
     assert not tops & {"PIL", "numpy", "pip", "setuptools", "bin", "tests", "function"}
     assert not [
-        name for name in names if re.search(r"RECORD$|INSTALLER$|direct_url|\.pyc$|^cloudfn/(cli|server)", name)
+        name
+        for name in names
+        if re.search(r"RECORD$|INSTALLER$|direct_url|^cloudfn/(cli|server|batch|crop)|/tests/|\.pyi$", name)
     ]
     assert ("Dockerfile" in names) == ("waitress" in tops) == (platform == "cloudrun")
     assert (made.zipped, made.unzipped) == (
         out.stat().st_size,
         sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
     )
+    assert made.compiled
+    assert "cloudfn/__pycache__/handler.cpython-" in " ".join(names)
+    sources = sum(_zipped(out, name) for name in names if not name.endswith(".pyc"))
+    assert sources < 1_300_000 or platform == "cloudrun"  # which brings its server
     for text in (name for name in names if name.startswith("cloudfn/") or "/" not in name):
         assert str(tmp_path).encode() not in (folder / text).read_bytes()
     assert run_in(folder, calling(platform, {"ratioList": "1"}))["errCode"] == -401002
@@ -162,7 +177,8 @@ def test_the_bundle_is_the_same_every_time(online: None, function: Path, tmp_pat
 def test_a_function_of_ones_own(online: None, function: Path, server: RecordingServer, tmp_path: Path) -> None:
     platform = "scf"  # whose entry has the same name as this function's file
     out, made = build(tmp_path, platform, function=(function, "main"))
-    assert [name for name in made.names if name.startswith("function/")] == ["function/helper.py", "function/index.py"]
+    ours = [name for name in made.names if name.startswith("function/") and not name.endswith(".pyc")]
+    assert ours == ["function/helper.py", "function/index.py"]
     folder = unpacked(out, tmp_path / "unpacked")
     settings = {"WX_ACCESS_TOKEN": "t0ken-0123", "CLOUDFN_API_BASE": server.url}
     answer = run_in(folder, calling(platform, EVENT), **settings)
@@ -191,9 +207,12 @@ class _Pip:
     """Stands in for pip: keeps its arguments, and installs two files."""
 
     def __init__(self) -> None:
+        self.run = subprocess.run
         self.arguments: list[str] = []
 
-    def __call__(self, command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    def __call__(self, command: list[str], **more: Any) -> Any:
+        if "pip" not in command:
+            return self.run(command, **more)
         self.arguments = command
         target = Path(command[command.index("--target") + 1])
         for name in ("a/__init__.py", "a-1.0.dist-info/METADATA", "a-1.0.dist-info/RECORD", "bin/a", "a/b.pyc"):
@@ -238,7 +257,11 @@ def test_the_requirements_are_the_distributions() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [".env", ".env.production", "deep/.env", "prod.env", "wx.pem", "id_rsa", "credentials.json", "a/secrets.yaml"],
+    [
+        *(".env", ".env.production", "deep/.env", "prod.env", "wx.pem", "id_rsa", "credentials.json", "a/secrets.yaml"),
+        *("WX.PEM", "env.production", "service-account-prod.json", "terraform.tfstate", "terraform.tfstate.backup"),
+        *("credentials", "Credentials-2.csv", "ID_ED25519", "id_deploy", "a/.Env.local"),
+    ],
 )
 def test_a_secret_is_refused_by_name(name: str, pip: _Pip, function: Path, tmp_path: Path) -> None:
     (function.parent / name).parent.mkdir(exist_ok=True)
@@ -262,7 +285,12 @@ def test_a_secret_in_the_code_is_refused(
 
 
 def test_what_tools_leave_behind_stays_behind(pip: _Pip, function: Path, tmp_path: Path) -> None:
+    earlier, _ = build(tmp_path, "lambda")
+    earlier.rename(function.parent / "release-1.bin")  # an earlier bundle under another name
+    (function.parent / "id_card.jpg").write_text("x")
     for name in (
+        "x.tar",
+        "Old.ZIP",
         ".git/config",
         "__pycache__/a.pyc",
         "earlier.zip",
@@ -279,7 +307,8 @@ def test_what_tools_leave_behind_stays_behind(pip: _Pip, function: Path, tmp_pat
     out.write_text("an older bundle")
     made = bundle.build(Plan(HOSTS["scf"], function=(function, "main")), out)
     ours = [name for name in made.names if name.startswith("function/")]
-    assert ours == ["function/data/a.txt", "function/helper.py", "function/index.py"]
+    ours = [name for name in ours if not name.endswith(".pyc")]
+    assert ours == ["function/data/a.txt", "function/helper.py", "function/id_card.jpg", "function/index.py"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links")
@@ -330,10 +359,50 @@ def test_the_command(pip: _Pip, function: Path, capsys: pytest.CaptureFixture[st
     assert ".env is in the function's folder" in capsys.readouterr().err
 
 
+def test_the_list_of_what_goes_in(pip: _Pip, function: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["package", "--platform", "scf", "--function", f"{function}:main", "--list"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert {"index.py", "config.json", "function/helper.py", "cloudfn/handler.py", "pip: urllib3>=2.6"} <= set(shown)
+    assert not [name for name in shown if "crop/" in name]
+    assert pip.arguments == []
+
+
+def test_a_python_that_is_not_here_is_said(
+    pip: _Pip, permitted: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert main(["package", "--platform", "scf", "--python", "3.19", "--out", "f.zip"]) == 0
+    assert "compiled  no: python3.19 is not on this machine" in capsys.readouterr().out
+
+
+def test_a_bundle_without_the_engine_says_so(online: None, permitted: Path, tmp_path: Path) -> None:
+    out, _ = build(tmp_path, "lambda")
+    folder = unpacked(out, tmp_path / "unpacked")
+    answer = run_in(folder, calling("lambda", EVENT), CLOUDFN_BACKEND="local")
+    assert answer["errCode"] == -601002
+    assert "cloudfn package --backend local" in answer["errMsg"]
+
+
+@pytest.mark.parametrize("backend", ["wechat", "local"])
+def test_compiled_code_is_what_runs(backend: str, online: None, permitted: Path, tmp_path: Path) -> None:
+    out, _ = build(tmp_path, "lambda", backend=backend)
+    folder = unpacked(out, tmp_path / "unpacked")
+    # Neither time nor content of the source is looked at: with another source the compiled code still runs.
+    (folder / "cloudfn" / "codes.py").write_text("raise SystemExit('the source was read')")
+    assert run_in(folder, calling("lambda", {"ratioList": "1"}))["errCode"] == -401002
+    # What the first call needs is loaded when the entry is.
+    needed = {"wechat": "cloudfn.backends.wechat", "local": "cloudfn.crop.faces"}[backend]
+    code = f"import lambda_function, sys, json; print(json.dumps({needed!r} in sys.modules))"
+    assert run_in(folder, code, WX_ACCESS_TOKEN="t0ken-0123") is True
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["--platform", "scf"],
+        ["--platform", "azure", "--out", "a.zip"],
+        ["--platform", "scf", "--out", "a.tar"],
+        ["--platform", "scf", "--out", "a"],
         ["--platform", "nowhere", "--out", "a.zip"],
         ["--platform", "scf", "--out", "a.zip", "--python", "3.9"],
         ["--platform", "scf", "--out", "a.zip", "--function", "none.py:main"],
