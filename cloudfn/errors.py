@@ -106,7 +106,7 @@ def refusal(
     limit: Limit | None = None,
 ) -> CloudError:
     """Make an error in our own words: errMsg holds the problem and the cure."""
-    prefix = f"openapi.{api}:fail " if api else ""
+    prefix = f"{_spoken(api)}:fail " if api else ""
     facts = Facts(problem, cure, limit=limit, in_words=True)
     return CloudError(code, f"{prefix}{problem}; {cure}", api=api, hint=cure, retryable=retryable, facts=facts)
 
@@ -142,7 +142,7 @@ def parameter_error(
     problem = f"{parameter}: got {came}"
     return CloudError(
         -401003 if wrong_type else -401002,
-        f"openapi.{api}:fail parameter error: {problem}, {hint}",
+        f"{_spoken(api)}:fail parameter error: {problem}, {hint}",
         api=api,
         hint=hint,
         facts=Facts(problem, hint, parameter, came, expected, in_words=True),
@@ -164,7 +164,7 @@ def failure(
     The words stay as they are; `problem`, in our own words, and the cure make the hint. Without a `cure` that of the
     code table counts.
     """
-    return _foreign_words(api, code, f"openapi.{api}:fail {words}", problem, cure, retryable, limit)
+    return _foreign_words(api, code, f"{_spoken(api)}:fail {words}", problem, cure, retryable, limit)
 
 
 def gateway_failure(api: str, code: int, *, problem: str = "", cure: str | None = None) -> CloudError:
@@ -189,6 +189,11 @@ def named(error: CloudError, api: str) -> CloudError:
         retryable=error.retryable,
         facts=error.facts,
     )
+
+
+def _spoken(api: str) -> str:
+    """The SDK's name of a call in its texts: WeChat's APIs have a prefix, its own functions (uploadFile) have none."""
+    return f"openapi.{api}" if "." in api else api
 
 
 def _foreign_words(

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from cloudfn.call import apis, media, schema
 from cloudfn.call.apis import Api
+from cloudfn.call.files import path_of
 from cloudfn.call.naming import near, to_snake
 from cloudfn.call.values import Call, Media, Ratios
 from cloudfn.errors import CloudError, parameter_error
@@ -181,6 +182,10 @@ def _url(api: Api, name: str, value: str) -> str:
         scheme, host, _port = parts.scheme.lower(), parts.hostname, parts.port
     except ValueError as error:
         raise _refusal(api, name, f"a URL that cannot be read ({error})", expected) from None
+    if scheme == "cloud":
+        if not value.startswith("cloud://") or path_of(value) is None:
+            raise _refusal(api, name, "a fileID that cannot be one", "cloud://ENV.BUCKET/path")
+        return value
     cure = _URL_CURES.get(scheme, "")
     if scheme not in ("http", "https"):
         raise _refusal(api, name, f'a URL that begins with "{value[:12]}"', expected, cure=cure)
@@ -191,7 +196,6 @@ def _url(api: Api, name: str, value: str) -> str:
 
 # What people put where a URL belongs, and what to do with it.
 _URL_CURES = {
-    "cloud": "turn a fileID into a URL with getTempFileURL",
     "data": "send a data URI as img.value",
     "wxfile": "upload the local file and send its fileID's URL, or send the bytes as img",
 }

@@ -1,0 +1,149 @@
+"""Cloud storage over WeChat's HTTPS API: the addresses of files from WeChat, their bytes to and from its object storage.
+
+Source: https://developers.weixin.qq.com/miniprogram/dev/wxcloud/reference-http-api/storage/.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from cloudfn.backends.wechat import WeChat
+from cloudfn.call.files import Wanted, link, outcome
+from cloudfn.call.reply import errcode
+from cloudfn.codes import CODES
+from cloudfn.errors import failure
+from cloudfn.net import objects
+from cloudfn.net.deadline import Deadline
+from cloudfn.settings import Settings
+
+_FAILED = -503001
+_LINK_AGE = 600  # seconds; what wx-server-sdk asks for when it downloads
+
+
+class CloudFiles:
+    """The files of one environment of WeChat's cloud."""
+
+    def __init__(self, settings: Settings, wechat: WeChat, env: str, token: str) -> None:
+        self._settings = settings
+        self._wechat = wechat
+        self._env = env
+        self._token = token
+
+    def links(self, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:
+        """Ask WeChat for links."""
+        return self._links("getTempFileURL", wanted, deadline)
+
+    def delete(self, file_ids: Sequence[str], deadline: Deadline) -> list[dict[str, Any]]:
+        """Ask WeChat to delete files."""
+        answer = self._ask("deleteFile", "/tcb/batchdeletefile", {"fileid_list": list(file_ids)}, deadline)
+        return [
+            outcome(_id(item, asked), item.get("status"), item.get("errmsg") or "")
+            for item, asked in _paired(answer.get("delete_list"), file_ids)
+        ]
+
+    def resolve(self, file_id: str, deadline: Deadline, api: str) -> str:
+        """A link that lives just long enough."""
+        found = self._links(api, [Wanted(file_id, _LINK_AGE)], deadline)
+        if not found:
+            raise failure(api, -601001, "wechat server internal error, the answer holds no file")
+        if found[0]["status"]:
+            raise failure(api, found[0]["status"], found[0]["errMsg"])
+        url: str = found[0]["tempFileURL"]
+        return url
+
+    def download(self, file_id: str, deadline: Deadline, api: str) -> bytes:
+        """The bytes behind such a link."""
+        status, body = self._move(api, "GET", self.resolve(file_id, deadline, api), deadline)
+        if status != 200:
+            raise failure(api, _FAILED, f"下载文件失败: Status:{status}")
+        return body
+
+    def upload(self, path: str, content: bytes, deadline: Deadline) -> str:
+        """Ask WeChat where the file goes, and send it there as a form, its bytes last."""
+        api = "uploadFile"
+        place = self._ask(api, "/tcb/uploadfile", {"path": path}, deadline)
+        names = ("url", "token", "authorization", "file_id", "cos_file_id")
+        url, token, authorization, file_id, cos_file_id = (place.get(name) for name in names)
+        if not isinstance(url, str) or not isinstance(file_id, str):
+            raise failure(api, -601001, "wechat server internal error, the answer holds no address for the file")
+        fields = {
+            "key": path,
+            "Signature": str(authorization),
+            "x-cos-security-token": str(token),
+            "x-cos-meta-fileid": str(cos_file_id),
+        }
+        status, body = self._move(api, "POST", url, deadline, fields, content)
+        told = _told(body)
+        if told or not 200 <= status < 300:
+            raise failure(api, _FAILED, told or f"上传文件失败: Status:{status}")
+        return file_id
+
+    def _links(self, api: str, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:
+        asked = [
+            {"fileid": item.file_id} if item.max_age is None else {"fileid": item.file_id, "max_age": item.max_age}
+            for item in wanted
+        ]
+        answer = self._ask(api, "/tcb/batchdownloadfile", {"file_list": asked}, deadline)
+        return [
+            link(
+                _id(item, one.file_id),
+                item.get("status"),
+                str(item.get("download_url") or ""),
+                one.max_age,
+                item.get("errmsg") or "",
+            )
+            for item, one in _paired(answer.get("file_list"), wanted)
+        ]
+
+    def _ask(self, api: str, path: str, fields: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
+        answer = self._wechat.post(api, path, {"env": self._env, **fields}, deadline, self._token)
+        code = errcode(api, answer)
+        if code:
+            raise failure(api, code, str(answer.get("errmsg", "")))
+        return answer
+
+    def _move(
+        self,
+        api: str,
+        method: str,
+        url: str,
+        deadline: Deadline,
+        fields: Mapping[str, str] | None = None,
+        content: bytes = b"",
+    ) -> tuple[int, bytes]:
+        parts = urlsplit(self._settings.api_base)
+        try:
+            return objects.exchange(
+                method,
+                url,
+                deadline,
+                fields=fields,
+                content=content,
+                max_bytes=int(self._settings.max_url_mib * 1024 * 1024),
+                # A server for tests keeps its files itself.
+                plain=f"http://{parts.netloc}/" if parts.scheme == "http" else "",
+                ca_bundle=self._settings.ca_bundle,
+            )
+        except objects.ObjectError as error:
+            raise failure(api, error.code, error.text) from None
+
+
+def _id(item: Mapping[str, Any], asked: str) -> str:
+    # One of WeChat's examples calls it "files".
+    return str(item.get("fileid") or item.get("files") or asked)
+
+
+def _paired(items: object, asked: Sequence[Any]) -> list[tuple[dict[str, Any], Any]]:
+    """The items of an answer beside what was asked for; what is no item is left out, as in the SDK."""
+    listed = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    return list(zip(listed, asked, strict=False))
+
+
+def _told(body: bytes) -> str:
+    """The object storage's refusal, `[Code]: Message` as the SDK shows it; "" where the body is none."""
+    text = body[:4096].decode("utf-8", "replace")
+    code, message = (re.search(rf"<{name}>([^<]*)</{name}>", text) for name in ("Code", "Message"))
+    return f"[{code[1]}]: {message[1] if message else CODES[_FAILED].text}" if code and "<Error>" in text else ""

@@ -1,0 +1,126 @@
+"""Cloud storage in a folder of this machine: for functions that run offline, and for the server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from cloudfn.call.files import Wanted, link, outcome, path_of
+from cloudfn.codes import CODES
+from cloudfn.errors import failure
+from cloudfn.net.deadline import Deadline
+
+_TEMPORARY = ".cloudfn-upload-"
+_LONGEST = 850  # bytes of a path in the object storage behind the cloud
+NO_FILE, FAILED = -503003, -503001
+# Names of devices on Windows, whatever stands behind a dot.
+_DEVICES = frozenset({"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))})
+
+
+class Folder:
+    """The files of a folder, each under the path of its fileID; thread-safe, and safe for several processes.
+
+    Every environment and bucket of a fileID leads to this folder, and no fileID leads out of it: neither with `..`,
+    nor over a symbolic link, nor by a name that Windows reads in its own way.
+    """
+
+    def __init__(self, root: str | Path, env: str = "") -> None:
+        """`env` is the environment that new fileIDs name."""
+        self._root = Path(root).resolve()
+        self._env = env or "local"
+
+    def file_id(self, path: str) -> str:
+        """The fileID of a path."""
+        return f"cloud://{self._env}.{self._env}-files/{path}"
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes of a file; None where there is none, or the path leads out of the folder."""
+        found = self._inside(path)
+        try:
+            return found.read_bytes() if found and found.is_file() else None
+        except OSError:
+            return None
+
+    def has(self, path: str) -> bool:
+        """Whether there is such a file."""
+        found = self._inside(path)
+        return bool(found and found.is_file())
+
+    def write(self, path: str, content: bytes) -> bool:
+        """Keep a file, whole or not at all; False where the path leads out of the folder or cannot be written."""
+        target = self._inside(path)
+        if target is None:
+            return False
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
+        except OSError:  # a file stands where a folder would have to be
+            return False
+        try:
+            with open(handle, "wb") as file:
+                file.write(content)
+            os.replace(name, target)
+        except OSError:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            return False
+        return True
+
+    def remove(self, path: str) -> bool:
+        """Delete a file; False where there is none."""
+        found = self._inside(path)
+        try:
+            if found and found.is_file():
+                found.unlink()
+                return True
+        except OSError:
+            return False
+        return False
+
+    def links(self, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:  # noqa: ARG002
+        """No web server stands in front of a folder: the link of a file is its fileID, which `imgUrl` understands."""
+        found = [(item, self.has(path_of(item.file_id) or "")) for item in wanted]
+        return [link(item.file_id, 0 if there else NO_FILE, item.file_id, item.max_age) for item, there in found]
+
+    def delete(self, file_ids: Sequence[str], deadline: Deadline) -> list[dict[str, Any]]:  # noqa: ARG002
+        """Delete files."""
+        return [outcome(name, 0 if self.remove(path_of(name) or "") else NO_FILE) for name in file_ids]
+
+    def download(self, file_id: str, deadline: Deadline, api: str) -> bytes:  # noqa: ARG002
+        """The bytes of a file; raises `CloudError` -503003."""
+        content = self.read(path_of(file_id) or "")
+        if content is None:
+            raise failure(api, NO_FILE, CODES[NO_FILE].text)
+        return content
+
+    def resolve(self, file_id: str, deadline: Deadline, api: str) -> bytes:
+        """The picture itself; raises `CloudError` -503003."""
+        return self.download(file_id, deadline, api)
+
+    def upload(self, path: str, content: bytes, deadline: Deadline) -> str:  # noqa: ARG002
+        """Keep a file; raises `CloudError` -503001 for a path that cannot be one in this folder."""
+        path = path.lstrip("/")
+        if not self.write(path, content):
+            cure = 'give a cloudPath such as "cut/a.jpg": names joined by /, none of them . or .. or a folder\'s'
+            raise failure("uploadFile", FAILED, CODES[FAILED].text, cure=cure)
+        return self.file_id(path)
+
+    def _inside(self, path: str) -> Path | None:
+        """Where the file of a path lies; None for a path that leads, or may lead, elsewhere."""
+        names = path.split("/")
+        odd = any(name in ("", ".", "..") or name.startswith(_TEMPORARY) or name[-1] in ". " for name in names)
+        if odd or not path.isprintable() or set(path) & set('\\:*?"<>|'):
+            return None
+        try:
+            if len(path.encode()) > _LONGEST or any(
+                name.partition(".")[0].strip().upper() in _DEVICES for name in names
+            ):
+                return None
+            place = self._root.joinpath(*PurePosixPath(path).parts)
+            return place if place.resolve().is_relative_to(self._root) else None
+        except (OSError, ValueError, RuntimeError):  # a name too long, a lone surrogate, a circle of links
+            return None

@@ -1,0 +1,100 @@
+"""Cloud storage as wx-server-sdk has it: one function a call, values in, values out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from cloudfn import settings
+from cloudfn.backends.files import Files
+from cloudfn.call import apis, files, media
+from cloudfn.call.values import Call, Media
+from cloudfn.errors import CloudError
+from cloudfn.net.deadline import Deadline
+
+_log = logging.getLogger("cloudfn")
+
+SCHEME = "cloud://"
+_PICTURE = "img"  # the parameter that takes a picture's bytes in place of imgUrl
+
+# Where a function learns its own environment: CloudBase, SCF, CloudRun.
+_ENVIRONMENT = ("TCB_ENV", "SCF_NAMESPACE", "CBR_ENV_ID")
+
+
+def environment(given: object) -> str:
+    """The environment that `env` of `init` names: a name, or what the platform says; "" where nothing does."""
+    if isinstance(given, Mapping):
+        given = given.get("storage") or given.get("default")
+    if isinstance(given, str) and given:
+        return given
+    variables = settings.environment()
+    return next((variables[name] for name in _ENVIRONMENT if variables.get(name)), "")
+
+
+class Function(NamedTuple):
+    """One of the SDK's functions: reads what it was given before anything else, then answers from the files."""
+
+    read: Callable[[object], Any]
+    answer: Callable[[Files, Any, Deadline], dict[str, Any]]
+
+
+def _links(kept: Files, wanted: list[files.Wanted], deadline: Deadline) -> dict[str, Any]:
+    return {"fileList": kept.links(wanted, deadline)}
+
+
+def _delete(kept: Files, file_ids: list[str], deadline: Deadline) -> dict[str, Any]:
+    return {"fileList": kept.delete(file_ids, deadline)}
+
+
+def _download(kept: Files, file_id: str, deadline: Deadline) -> dict[str, Any]:
+    return {"fileContent": kept.download(file_id, deadline, "downloadFile"), "statusCode": 200}
+
+
+def _upload(kept: Files, file: tuple[str, bytes], deadline: Deadline) -> dict[str, Any]:
+    # -1 is what wx-server-sdk 2.3.3 to 4.0.2 say: they never learn the status of the upload.
+    return {"fileID": kept.upload(*file, deadline), "statusCode": -1}
+
+
+FUNCTIONS: Mapping[str, Function] = {
+    "getTempFileURL": Function(files.read_links, _links),
+    "downloadFile": Function(files.read_download, _download),
+    "uploadFile": Function(files.read_upload, _upload),
+    "deleteFile": Function(files.read_deletion, _delete),
+}
+
+
+def perform(api: str, kept: Files, asked: Any, deadline: Deadline) -> dict[str, Any]:
+    """Run one of the functions with what it read; the result ends with errMsg, as the SDK's does. One log record."""
+    start, code = time.perf_counter(), 0
+    try:
+        return {**FUNCTIONS[api].answer(kept, asked, deadline), "errMsg": f"{api}:ok"}
+    except CloudError as error:
+        code = error.errCode
+        raise
+    finally:
+        facts = {"api": api, "code": code, "milliseconds": round((time.perf_counter() - start) * 1000, 1)}
+        _log.info("api=%(api)s code=%(code)s milliseconds=%(milliseconds)s", facts, extra=facts)
+
+
+def with_picture(call: Call, kept: Callable[[], Files], deadline: Deadline) -> Call:
+    """The call with each fileID among its URLs resolved: to a link, or, where the files are in a folder, to the bytes.
+
+    Raises `CloudError`: -503003 and the like, named as the call's own.
+    """
+    for name in apis.APIS[call.api].query:
+        value = call.params.get(name)
+        if isinstance(value, str) and value.startswith(SCHEME):
+            return replace(call, params=_resolved(call, name, value, kept(), deadline))
+    return call
+
+
+def _resolved(call: Call, name: str, file_id: str, kept: Files, deadline: Deadline) -> dict[str, Any]:
+    params = {key: value for key, value in call.params.items() if key != name}
+    found = kept.resolve(file_id, deadline, call.api)
+    if isinstance(found, str):
+        return {**params, name: found}
+    content_type = media.sniff(found) or "application/octet-stream"
+    return {**params, _PICTURE: Media(content_type, found, media.file_name(_PICTURE, content_type)[0])}
