@@ -14,8 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cloudfn.asynchronous import Aio
-    from cloudfn.boxes import cut
-    from cloudfn.cloud import DYNAMIC_CURRENT_ENV, Cloud, get_wx_context, init, openapi, warm_up
+    from cloudfn.cloud import (
+        DYNAMIC_CURRENT_ENV,
+        Cloud,
+        createNewInstance,
+        cut,
+        deleteFile,
+        downloadFile,
+        get_wx_context,
+        getTempFileURL,
+        getWXContext,
+        init,
+        openapi,
+        uploadFile,
+        warm_up,
+    )
     from cloudfn.errors import CloudError
     from cloudfn.handler import function
     from cloudfn.net.fetch import fetch
@@ -27,18 +40,23 @@ __all__ = [
     "Cloud",
     "CloudError",
     "aio",
+    "createNewInstance",
     "cut",
+    "deleteFile",
+    "downloadFile",
     "fetch",
     "function",
+    "getTempFileURL",
+    "getWXContext",
     "get_wx_context",
     "init",
     "openapi",
+    "uploadFile",
     "warm_up",
 ]
 
 # Where the public names live that are not the cloud-call face's.
 _ROOMS = {
-    "cut": "cloudfn.boxes",
     "CloudError": "cloudfn.errors",
     "fetch": "cloudfn.net.fetch",
     "function": "cloudfn.handler",
@@ -49,7 +67,9 @@ logging.getLogger("cloudfn").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    from cloudfn.call.absent import ABSENT
+
+    if name not in __all__ and name not in ABSENT:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=_module())
     from importlib import import_module
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol
@@ -61,8 +61,16 @@ class Synchronous(Protocol):
 class Aio:
     """The asynchronous face of an instance: its names, each call awaited."""
 
-    def __init__(self, openapi: Synchronous) -> None:
+    def __init__(self, openapi: Synchronous, functions: Mapping[str, Callable[..., Any]]) -> None:
+        """`functions` are the SDK's others by name (uploadFile, ...), called with a mapping and with keywords."""
         self._openapi = openapi
+        self._functions = functions
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """`await cloud.aio.uploadFile({...})`, and the SDK's other functions."""
+        if name.startswith("_") or name not in self._functions:
+            raise AttributeError(f"aio has no attribute {name!r}", name=name, obj=self)
+        return lambda options=None, /, **keywords: run(self._functions[name], options, keywords)
 
     @property
     def openapi(self) -> AsyncOpenApi:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import logging
+import math
 import re
 import sys
 import threading
@@ -13,13 +14,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cloudfn import forks, invocation, permissions, settings
+from cloudfn import forks, invocation, permissions, settings, storage
 from cloudfn.backends import choose, log_hint, perform
+from cloudfn.backends.files import Files, files_for
 from cloudfn.call import apis, params
+from cloudfn.call.absent import ABSENT
 from cloudfn.call.apis import Api
 from cloudfn.call.naming import near
 from cloudfn.call.values import Backend, Call
-from cloudfn.errors import CloudError, gateway_failure, refusal
+from cloudfn.errors import CloudError, failure, gateway_failure, refusal
+from cloudfn.net.deadline import Deadline
 from cloudfn.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,7 +56,7 @@ class _Unawaited(dict[str, Any]):
 
     def __await__(self) -> NoReturn:
         raise TypeError(
-            "cloud.openapi returns its result at once: write the call without await, or await cloud.aio.openapi "
+            "a cloud call returns its result at once: write it without await, or await cloud.aio.openapi, cloud.aio.uploadFile "
             "(in an `async def` function that cloud.function wraps, or that `cloudfn invoke` runs, await works as is)"
         )
 
@@ -69,13 +73,20 @@ class Cloud:
         given = settings.sealed(options, keywords)
         del keywords  # so that no traceback of what follows shows a secret
         self._arguments: settings.Arguments | None = _checked(options, given)
+        self._env: object = given.get("env")
         self._backend: tuple[Settings, Backend] | None = None
+        self._files: tuple[tuple[Settings, str], Files] | None = None
         self.after_fork()
         forks.watch(self)
 
     def after_fork(self) -> None:
         """The child keeps the backend, which leaves to the parent what is the parent's."""
         self._lock = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ABSENT:
+            return absent(name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     @property
     def openapi(self) -> OpenApi:
@@ -87,11 +98,73 @@ class Cloud:
         """The same calls to await: `await cloud.aio.openapi.img.aiCrop({...})`."""
         from cloudfn.asynchronous import Aio
 
-        return Aio(self.openapi)
+        return Aio(self.openapi, {name: partial(self._keep_now, name) for name in storage.FUNCTIONS})
 
     def get_wx_context(self) -> dict[str, str | int]:
         """Who called the function, as wx-server-sdk's getWXContext tells it."""
         return get_wx_context()
+
+    getWXContext = get_wx_context  # noqa: N815 - the name in the SDK
+
+    def getTempFileURL(self, options: Mapping[str, Any] | None = None, /, **keywords: Any) -> Any:
+        """Links to at most 50 files: `getTempFileURL({"fileList": [fileID or {"fileID": ..., "maxAge": seconds}]})`.
+
+        It gives `fileList`, a mapping a file: fileID, status (0, or a code), errMsg, tempFileURL, and maxAge where it
+        was given. A link lives a day at most. This and its three sisters take one mapping or keywords, need no
+        permission in config.json, and answer from WeChat's cloud or from CLOUDFN_STORAGE, as the backend says.
+
+        Raises `CloudError`: -1 for wrong parameters and before init, in the SDK's words; -601002 without an
+        environment (`env` of `init`, TCB_ENV) or folder; then WeChat's codes and those of the cloud (-503xxx).
+        """
+        return self._keep("getTempFileURL", options, keywords)
+
+    def downloadFile(self, options: Mapping[str, Any] | None = None, /, **keywords: Any) -> Any:
+        """A file's bytes: `downloadFile({"fileID": ...})` gives `fileContent` (bytes) and `statusCode` 200.
+
+        Raises as `getTempFileURL`; -503003 where there is no such file.
+        """
+        return self._keep("downloadFile", options, keywords)
+
+    def uploadFile(self, options: Mapping[str, Any] | None = None, /, **keywords: Any) -> Any:
+        """Keep a file: `uploadFile({"cloudPath": "cut/a.jpg", "fileContent": bytes or a file object})`.
+
+        It gives `fileID`, and `statusCode` -1 as wx-server-sdk 4.0.2 does. A file of that path is replaced.
+        Raises as `getTempFileURL`; -503001 where the cloud does not take the file.
+        """
+        return self._keep("uploadFile", options, keywords)
+
+    def deleteFile(self, options: Mapping[str, Any] | None = None, /, **keywords: Any) -> Any:
+        """Delete at most 50 files: `deleteFile({"fileList": [fileID]})` gives `fileList` of fileID, status, errMsg.
+
+        Raises as `getTempFileURL`; a file that is not there is a status (-503003) and no exception.
+        """
+        return self._keep("deleteFile", options, keywords)
+
+    def cut(
+        self,
+        picture: object,
+        result: Mapping[str, Any],
+        *,
+        size: tuple[int | None, int | None] | None = None,
+        **options: Any,
+    ) -> list[bytes]:
+        """The cut pictures; `picture` is what `aiCrop` took: its parameters, an `img`, a URL or a fileID.
+
+        Besides, it is all that `cloudfn.boxes.cut` takes, which tells the rest; raises as that and `downloadFile` do.
+        """
+        from cloudfn import boxes
+
+        if isinstance(picture, Mapping):
+            picture = picture.get("imgUrl") or picture.get("img_url") or picture.get("img") or picture
+        if isinstance(picture, Mapping) and "value" in picture:
+            picture = picture["value"]
+        if isinstance(picture, str) and picture.startswith(storage.SCHEME):
+            picture = self._keep_now("downloadFile", {"fileID": picture}, {})["fileContent"]
+        elif isinstance(picture, str) and picture.lower().startswith(("http://", "https://")):
+            from cloudfn.backends.local import fetched
+
+            picture = fetched(picture, settings.in_force(self._initialised("cut")))
+        return boxes.cut(picture, result, size=size, **options)
 
     def warm_up(self, *, network: bool = False) -> None:
         """Load, while a platform initialises, what the first call would load: once, and no network unless asked.
@@ -108,8 +181,10 @@ class Cloud:
         """Give back connections; the next call opens new ones, and one that runs ends as it would."""
         with self._lock:
             retired, self._backend = self._backend, None
-        if retired:
-            retired[1].close()
+            files, self._files = self._files, None
+        for kept in (retired, files):
+            if kept:
+                kept[1].close()
 
     def call(self, name: str, read: Callable[[Api], Call], *, convert_case: bool = True) -> dict[str, Any]:
         """Make the cloud call `name` and give its result; the checks come in the SDK's order.
@@ -120,22 +195,55 @@ class Cloud:
         -401003 for wrong parameters, then whatever the backend answers.
         """
         try:
-            if self._arguments is None:
-                cure = "call cloud.init() before the first cloud call"
-                raise CloudError(-1, _NOT_INITIALISED, api=name, hint=cure, retryable=False)
+            arguments = self._initialised(name)
             api = apis.APIS.get(name)
             if api is None:
                 match = near(name, apis.APIS)
                 cure = f'did you mean "{match}"?' if match else f"the APIs are {', '.join(apis.APIS)}"
                 raise gateway_failure(name, -604100, problem=f'there is no API "{name[:80]}"', cure=cure)
-            chosen = settings.in_force(self._arguments)
+            chosen = settings.in_force(arguments)
             permissions.check(name, chosen.config)
-            call, backend = read(api), self._backend_for(chosen)
-            result = perform(_of_this_invocation(call), backend, convert_case=convert_case)
+            call, backend = _of_this_invocation(read(api)), self._backend_for(chosen)
+            if storage.names_file(call):
+                deadline = _deadline(call, chosen)
+                call = storage.resolved(call, self._files_for(chosen), deadline)
+                call = replace(call, seconds=_left(call, deadline))
+            result = perform(call, backend, convert_case=convert_case)
             return _Unawaited(result) if _in_event_loop() else result
         except CloudError as error:
             log_hint(error)
             raise
+
+    def _keep(self, api: str, options: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> Any:
+        return _awaited(partial(self._keep_now, api, options, keywords))
+
+    def _keep_now(self, api: str, options: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            arguments = self._initialised(api)
+            asked = storage.FUNCTIONS[api].read(keywords if options is None and keywords else options)
+            chosen = settings.in_force(arguments)
+            call = _of_this_invocation(Call(api, {}))
+            result = storage.perform(call, self._files_for(chosen), asked, _deadline(call, chosen))
+            return _Unawaited(result) if _in_event_loop() else result
+        except CloudError as error:
+            log_hint(error)
+            raise
+
+    def _initialised(self, name: str) -> settings.Arguments:
+        if self._arguments is None:
+            cure = "call cloud.init() before the first cloud call"
+            raise CloudError(-1, _NOT_INITIALISED, api=name, hint=cure, retryable=False)
+        return self._arguments
+
+    def _files_for(self, chosen: Settings) -> Files:
+        wanted, retired = (chosen, storage.environment(self._env)), None
+        with self._lock:
+            if self._files is None or self._files[0] != wanted:
+                retired, self._files = self._files, (wanted, files_for(*wanted))
+            files = self._files[1]
+        if retired:
+            retired[1].close()
+        return files
 
     def _backend_for(self, chosen: Settings) -> Backend:
         retired = None
@@ -164,6 +272,29 @@ class _Default(Cloud):
         del keywords
         if self._arguments is None:
             self._arguments = _checked(options, given)
+            self._env = given.get("env")
+
+
+def absent(name: str) -> Callable[..., Any]:
+    """A function of wx-server-sdk that this package does not have: calling it raises `CloudError` with what to use."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise refusal(-604100, f"cloud.{name} is not part of cloudfn", ABSENT[name], api=name, retryable=False)
+
+    refuse.__name__ = refuse.__qualname__ = name
+    refuse.__doc__ = f"Not part of cloudfn: {ABSENT[name]}."
+    return refuse
+
+
+def _deadline(call: Call, chosen: Settings) -> Deadline:
+    return Deadline(min(chosen.timeout, call.seconds or math.inf))
+
+
+def _left(call: Call, deadline: Deadline) -> float:
+    try:
+        return deadline.remaining()
+    except TimeoutError:
+        raise failure(call.api, -604102, f"no answer within {deadline.seconds:.3g} seconds") from None
 
 
 def _checked(options: object, keywords: Mapping[str, Any]) -> settings.Arguments:
@@ -171,6 +302,15 @@ def _checked(options: object, keywords: Mapping[str, Any]) -> settings.Arguments
     if options is not None and not isinstance(options, Mapping):
         raise CloudError(-401003, f"init: got a {type(options).__name__}, expected one mapping or keywords")
     return settings.check({name: value for name, value in keywords.items() if name not in _SDK_KEYWORDS})
+
+
+def _awaited(call: Callable[[], dict[str, Any]]) -> Any:
+    """The result of a call; inside an `async def` function that awaits its calls, a coroutine that gives it."""
+    if invocation.awaits():
+        from cloudfn import asynchronous
+
+        return asynchronous.run(call)
+    return call()
 
 
 def _in_event_loop() -> bool:
@@ -231,12 +371,7 @@ class OpenApi:
             return self._with_options(given[0] if given else keywords)
         asked = given[0] if given and given[0] is not None else keywords
         read = partial(params.read, given=asked, convert_case=self._convert_case)
-        call = partial(self._cloud.call, ".".join(self._path), read, convert_case=self._convert_case)
-        if invocation.awaits():
-            from cloudfn import asynchronous
-
-            return asynchronous.run(call)
-        return call()
+        return _awaited(partial(self._cloud.call, ".".join(self._path), read, convert_case=self._convert_case))
 
     def _with_options(self, options: object) -> OpenApi:
         if not isinstance(options, Mapping) or not options:
@@ -248,15 +383,29 @@ class OpenApi:
 
 _default = _Default()
 openapi = _default.openapi
+getTempFileURL = _default.getTempFileURL
+downloadFile = _default.downloadFile
+uploadFile = _default.uploadFile
+deleteFile = _default.deleteFile
+cut = _default.cut
+
+
+def createNewInstance(options: Mapping[str, Any] | None = None, /, **keywords: Any) -> Cloud:
+    """An independent instance, as `Cloud(...)` makes it."""
+    return Cloud(options, **keywords)
+
+
 init = _default.init
 warm_up = _default.warm_up
 
 
 def __getattr__(name: str) -> Any:
     """`aio`, which imports asyncio, is made when it is first asked for."""
-    if name != "aio":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return _default.aio
+    if name == "aio":
+        return _default.aio
+    if name in ABSENT:
+        return absent(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
 
 
 _INTEGER = re.compile(r"-?[0-9]+", re.ASCII)
@@ -289,3 +438,6 @@ def get_wx_context() -> dict[str, str | int]:
     if environment.get("TCB_SOURCE"):
         context["SOURCE"] = environment["TCB_SOURCE"]
     return context
+
+
+getWXContext = get_wx_context

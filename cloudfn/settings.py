@@ -226,6 +226,7 @@ class Settings:
         "unless it is raised",
         _number(0, 900, "seconds"),
     )
+    storage: str = _setting("CLOUDFN_STORAGE", "", "a folder that is the `local` backend's cloud storage", _existing)
     max_url_mib: float = _setting(
         "CLOUDFN_MAX_URL_MIB", 32.0, "the largest picture fetched from a URL, in MiB", _number(0, 1024, "MiB")
     )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from cloudfn import settings
 from cloudfn.backends.files import Files
-from cloudfn.call import apis, files, media
+from cloudfn.call import apis, media, storage
 from cloudfn.call.values import Call, Media
 from cloudfn.errors import CloudError
 from cloudfn.net.deadline import Deadline
@@ -38,63 +38,67 @@ class Function(NamedTuple):
     """One of the SDK's functions: reads what it was given before anything else, then answers from the files."""
 
     read: Callable[[object], Any]
-    answer: Callable[[Files, Any, Deadline], dict[str, Any]]
+    answer: Callable[[Files, Call, Any, Deadline], dict[str, Any]]
 
 
-def _links(kept: Files, wanted: list[files.Wanted], deadline: Deadline) -> dict[str, Any]:
-    return {"fileList": kept.links(wanted, deadline)}
+def _links(kept: Files, call: Call, wanted: list[storage.Wanted], deadline: Deadline) -> dict[str, Any]:
+    return {"fileList": kept.links(call, wanted, deadline)}
 
 
-def _delete(kept: Files, file_ids: list[str], deadline: Deadline) -> dict[str, Any]:
-    return {"fileList": kept.delete(file_ids, deadline)}
+def _delete(kept: Files, call: Call, file_ids: list[str], deadline: Deadline) -> dict[str, Any]:
+    return {"fileList": kept.delete(call, file_ids, deadline)}
 
 
-def _download(kept: Files, file_id: str, deadline: Deadline) -> dict[str, Any]:
-    return {"fileContent": kept.download(file_id, deadline, "downloadFile"), "statusCode": 200}
+def _download(kept: Files, call: Call, file_id: str, deadline: Deadline) -> dict[str, Any]:
+    return {"fileContent": kept.download(call, file_id, deadline), "statusCode": 200}
 
 
-def _upload(kept: Files, file: tuple[str, bytes], deadline: Deadline) -> dict[str, Any]:
+def _upload(kept: Files, call: Call, file: tuple[str, bytes], deadline: Deadline) -> dict[str, Any]:
     # -1 is what wx-server-sdk 2.3.3 to 4.0.2 say: they never learn the status of the upload.
-    return {"fileID": kept.upload(*file, deadline), "statusCode": -1}
+    return {"fileID": kept.upload(call, *file, deadline), "statusCode": -1}
 
 
 FUNCTIONS: Mapping[str, Function] = {
-    "getTempFileURL": Function(files.read_links, _links),
-    "downloadFile": Function(files.read_download, _download),
-    "uploadFile": Function(files.read_upload, _upload),
-    "deleteFile": Function(files.read_deletion, _delete),
+    "getTempFileURL": Function(storage.read_links, _links),
+    "downloadFile": Function(storage.read_download, _download),
+    "uploadFile": Function(storage.read_upload, _upload),
+    "deleteFile": Function(storage.read_deletion, _delete),
 }
 
 
-def perform(api: str, kept: Files, asked: Any, deadline: Deadline) -> dict[str, Any]:
+def perform(call: Call, kept: Files, asked: Any, deadline: Deadline) -> dict[str, Any]:
     """Run one of the functions with what it read; the result ends with errMsg, as the SDK's does. One log record."""
     start, code = time.perf_counter(), 0
     try:
-        return {**FUNCTIONS[api].answer(kept, asked, deadline), "errMsg": f"{api}:ok"}
+        return {**FUNCTIONS[call.api].answer(kept, call, asked, deadline), "errMsg": f"{call.api}:ok"}
     except CloudError as error:
         code = error.errCode
         raise
     finally:
-        facts = {"api": api, "code": code, "milliseconds": round((time.perf_counter() - start) * 1000, 1)}
+        facts = {"api": call.api, "code": code, "milliseconds": round((time.perf_counter() - start) * 1000, 1)}
         _log.info("api=%(api)s code=%(code)s milliseconds=%(milliseconds)s", facts, extra=facts)
 
 
-def with_picture(call: Call, kept: Callable[[], Files], deadline: Deadline) -> Call:
-    """The call with each fileID among its URLs resolved: to a link, or, where the files are in a folder, to the bytes.
+def names_file(call: Call) -> bool:
+    """Whether a parameter of the call that takes a URL is a fileID."""
+    return any(_is_file_id(call.params.get(name)) for name in apis.APIS[call.api].query)
+
+
+def resolved(call: Call, kept: Files, deadline: Deadline) -> Call:
+    """The call with each fileID among its URLs turned into a link, or, where the files are in a folder, the picture.
 
     Raises `CloudError`: -503003 and the like, named as the call's own.
     """
-    for name in apis.APIS[call.api].query:
-        value = call.params.get(name)
-        if isinstance(value, str) and value.startswith(SCHEME):
-            return replace(call, params=_resolved(call, name, value, kept(), deadline))
-    return call
+    params: dict[str, Any] = {}
+    for name, value in call.params.items():
+        found = kept.resolve(call, value, deadline) if _is_file_id(value) else value
+        if isinstance(found, bytes):
+            content_type = media.sniff(found) or "application/octet-stream"
+            params[_PICTURE] = Media(content_type, found, media.file_name(_PICTURE, content_type)[0])
+        else:
+            params[name] = found
+    return replace(call, params=params)
 
 
-def _resolved(call: Call, name: str, file_id: str, kept: Files, deadline: Deadline) -> dict[str, Any]:
-    params = {key: value for key, value in call.params.items() if key != name}
-    found = kept.resolve(file_id, deadline, call.api)
-    if isinstance(found, str):
-        return {**params, name: found}
-    content_type = media.sniff(found) or "application/octet-stream"
-    return {**params, _PICTURE: Media(content_type, found, media.file_name(_PICTURE, content_type)[0])}
+def _is_file_id(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(SCHEME)

@@ -1,4 +1,4 @@
-"""Cloud storage over WeChat's HTTPS API: the addresses of files from WeChat, their bytes to and from its object storage.
+"""Cloud storage over WeChat's HTTPS API: WeChat tells where files are, its object storage gives and takes the bytes.
 
 Source: https://developers.weixin.qq.com/miniprogram/dev/wxcloud/reference-http-api/storage/.
 """
@@ -11,8 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cloudfn.backends.wechat import WeChat
-from cloudfn.call.files import Wanted, link, outcome
 from cloudfn.call.reply import errcode
+from cloudfn.call.storage import Wanted, link, outcome
+from cloudfn.call.values import Call
 from cloudfn.codes import CODES
 from cloudfn.errors import failure
 from cloudfn.net import objects
@@ -26,67 +27,70 @@ _LINK_AGE = 600  # seconds; what wx-server-sdk asks for when it downloads
 class CloudFiles:
     """The files of one environment of WeChat's cloud."""
 
-    def __init__(self, settings: Settings, wechat: WeChat, env: str, token: str) -> None:
+    def __init__(self, settings: Settings, env: str) -> None:
+        """Raises `CloudError` -601002 where CLOUDFN_API_BASE is an address that no token may be sent to."""
         self._settings = settings
-        self._wechat = wechat
+        self._wechat = WeChat(settings)
         self._env = env
-        self._token = token
 
-    def links(self, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:
+    def close(self) -> None:
+        """Close the connections."""
+        self._wechat.close()
+
+    def links(self, call: Call, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:
         """Ask WeChat for links."""
-        return self._links("getTempFileURL", wanted, deadline)
+        return self._links(call, wanted, deadline)
 
-    def delete(self, file_ids: Sequence[str], deadline: Deadline) -> list[dict[str, Any]]:
+    def delete(self, call: Call, file_ids: Sequence[str], deadline: Deadline) -> list[dict[str, Any]]:
         """Ask WeChat to delete files."""
-        answer = self._ask("deleteFile", "/tcb/batchdeletefile", {"fileid_list": list(file_ids)}, deadline)
+        answer = self._ask(call, "/tcb/batchdeletefile", {"fileid_list": list(file_ids)}, deadline)
         return [
             outcome(_id(item, asked), item.get("status"), item.get("errmsg") or "")
-            for item, asked in _paired(answer.get("delete_list"), file_ids)
+            for item, asked in _paired(call, answer.get("delete_list"), file_ids)
         ]
 
-    def resolve(self, file_id: str, deadline: Deadline, api: str) -> str:
+    def resolve(self, call: Call, file_id: str, deadline: Deadline) -> str:
         """A link that lives just long enough."""
-        found = self._links(api, [Wanted(file_id, _LINK_AGE)], deadline)
+        found = self._links(call, [Wanted(file_id, _LINK_AGE)], deadline)
         if not found:
-            raise failure(api, -601001, "wechat server internal error, the answer holds no file")
+            raise failure(call.api, -601001, "wechat server internal error, the answer holds no file")
         if found[0]["status"]:
-            raise failure(api, found[0]["status"], found[0]["errMsg"])
+            raise failure(call.api, found[0]["status"], found[0]["errMsg"])
         url: str = found[0]["tempFileURL"]
         return url
 
-    def download(self, file_id: str, deadline: Deadline, api: str) -> bytes:
+    def download(self, call: Call, file_id: str, deadline: Deadline) -> bytes:
         """The bytes behind such a link."""
-        status, body = self._move(api, "GET", self.resolve(file_id, deadline, api), deadline)
+        status, body = self._move(call, "GET", self.resolve(call, file_id, deadline), deadline)
         if status != 200:
-            raise failure(api, _FAILED, f"下载文件失败: Status:{status}")
+            raise failure(call.api, _FAILED, f"下载文件失败: Status:{status}")
         return body
 
-    def upload(self, path: str, content: bytes, deadline: Deadline) -> str:
+    def upload(self, call: Call, path: str, content: bytes, deadline: Deadline) -> str:
         """Ask WeChat where the file goes, and send it there as a form, its bytes last."""
-        api = "uploadFile"
-        place = self._ask(api, "/tcb/uploadfile", {"path": path}, deadline)
+        place = self._ask(call, "/tcb/uploadfile", {"path": path}, deadline)
         names = ("url", "token", "authorization", "file_id", "cos_file_id")
         url, token, authorization, file_id, cos_file_id = (place.get(name) for name in names)
         if not isinstance(url, str) or not isinstance(file_id, str):
-            raise failure(api, -601001, "wechat server internal error, the answer holds no address for the file")
+            raise failure(call.api, -601001, "wechat server internal error, the answer holds no address for the file")
         fields = {
             "key": path,
             "Signature": str(authorization),
             "x-cos-security-token": str(token),
             "x-cos-meta-fileid": str(cos_file_id),
         }
-        status, body = self._move(api, "POST", url, deadline, fields, content)
+        status, body = self._move(call, "POST", url, deadline, fields, content)
         told = _told(body)
         if told or not 200 <= status < 300:
-            raise failure(api, _FAILED, told or f"上传文件失败: Status:{status}")
+            raise failure(call.api, _FAILED, told or f"上传文件失败: Status:{status}")
         return file_id
 
-    def _links(self, api: str, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:
+    def _links(self, call: Call, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:
         asked = [
             {"fileid": item.file_id} if item.max_age is None else {"fileid": item.file_id, "max_age": item.max_age}
             for item in wanted
         ]
-        answer = self._ask(api, "/tcb/batchdownloadfile", {"file_list": asked}, deadline)
+        answer = self._ask(call, "/tcb/batchdownloadfile", {"file_list": asked}, deadline)
         return [
             link(
                 _id(item, one.file_id),
@@ -95,19 +99,19 @@ class CloudFiles:
                 one.max_age,
                 item.get("errmsg") or "",
             )
-            for item, one in _paired(answer.get("file_list"), wanted)
+            for item, one in _paired(call, answer.get("file_list"), wanted)
         ]
 
-    def _ask(self, api: str, path: str, fields: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
-        answer = self._wechat.post(api, path, {"env": self._env, **fields}, deadline, self._token)
-        code = errcode(api, answer)
+    def _ask(self, call: Call, path: str, fields: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
+        answer = self._wechat.post(call, path, {"env": self._env, **fields}, deadline)
+        code = errcode(call.api, answer)
         if code:
-            raise failure(api, code, str(answer.get("errmsg", "")))
+            raise failure(call.api, code, str(answer.get("errmsg", "")))
         return answer
 
     def _move(
         self,
-        api: str,
+        call: Call,
         method: str,
         url: str,
         deadline: Deadline,
@@ -128,7 +132,7 @@ class CloudFiles:
                 ca_bundle=self._settings.ca_bundle,
             )
         except objects.ObjectError as error:
-            raise failure(api, error.code, error.text) from None
+            raise failure(call.api, error.code, error.text) from None
 
 
 def _id(item: Mapping[str, Any], asked: str) -> str:
@@ -136,9 +140,11 @@ def _id(item: Mapping[str, Any], asked: str) -> str:
     return str(item.get("fileid") or item.get("files") or asked)
 
 
-def _paired(items: object, asked: Sequence[Any]) -> list[tuple[dict[str, Any], Any]]:
+def _paired(call: Call, items: object, asked: Sequence[Any]) -> list[tuple[dict[str, Any], Any]]:
     """The items of an answer beside what was asked for; what is no item is left out, as in the SDK."""
-    listed = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    if not isinstance(items, list):
+        raise failure(call.api, -601001, "wechat server internal error, the answer holds no list of files")
+    listed = [item for item in items if isinstance(item, dict)]
     return list(zip(listed, asked, strict=False))
 
 

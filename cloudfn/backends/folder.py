@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cloudfn.call.files import Wanted, link, outcome, path_of
+from cloudfn.call.storage import Wanted, link, outcome, path_of
+from cloudfn.call.values import Call
 from cloudfn.codes import CODES
 from cloudfn.errors import failure
 from cloudfn.net.deadline import Deadline
 
 _TEMPORARY = ".cloudfn-upload-"
+_LONGEST_NAME = 255  # bytes, on nearly every file system
 _LONGEST = 850  # bytes of a path in the object storage behind the cloud
 NO_FILE, FAILED = -503003, -503001
 # Names of devices on Windows, whatever stands behind a dot.
@@ -61,12 +62,11 @@ class Folder:
         except OSError:  # a file stands where a folder would have to be
             return False
         try:
-            with open(handle, "wb") as file:
+            with os.fdopen(handle, "wb") as file:
                 file.write(content)
-            os.replace(name, target)
+            Path(name).replace(target)
         except OSError:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
+            Path(name).unlink(missing_ok=True)
             return False
         return True
 
@@ -81,43 +81,48 @@ class Folder:
             return False
         return False
 
-    def links(self, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:  # noqa: ARG002
+    def links(self, call: Call, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:  # noqa: ARG002
         """No web server stands in front of a folder: the link of a file is its fileID, which `imgUrl` understands."""
         found = [(item, self.has(path_of(item.file_id) or "")) for item in wanted]
         return [link(item.file_id, 0 if there else NO_FILE, item.file_id, item.max_age) for item, there in found]
 
-    def delete(self, file_ids: Sequence[str], deadline: Deadline) -> list[dict[str, Any]]:  # noqa: ARG002
+    def delete(self, call: Call, file_ids: Sequence[str], deadline: Deadline) -> list[dict[str, Any]]:  # noqa: ARG002
         """Delete files."""
         return [outcome(name, 0 if self.remove(path_of(name) or "") else NO_FILE) for name in file_ids]
 
-    def download(self, file_id: str, deadline: Deadline, api: str) -> bytes:  # noqa: ARG002
+    def download(self, call: Call, file_id: str, deadline: Deadline) -> bytes:  # noqa: ARG002
         """The bytes of a file; raises `CloudError` -503003."""
         content = self.read(path_of(file_id) or "")
         if content is None:
-            raise failure(api, NO_FILE, CODES[NO_FILE].text)
+            raise failure(call.api, NO_FILE, CODES[NO_FILE].text)
         return content
 
-    def resolve(self, file_id: str, deadline: Deadline, api: str) -> bytes:
+    def resolve(self, call: Call, file_id: str, deadline: Deadline) -> bytes:
         """The picture itself; raises `CloudError` -503003."""
-        return self.download(file_id, deadline, api)
+        return self.download(call, file_id, deadline)
 
-    def upload(self, path: str, content: bytes, deadline: Deadline) -> str:  # noqa: ARG002
+    def upload(self, call: Call, path: str, content: bytes, deadline: Deadline) -> str:  # noqa: ARG002
         """Keep a file; raises `CloudError` -503001 for a path that cannot be one in this folder."""
         path = path.lstrip("/")
         if not self.write(path, content):
             cure = 'give a cloudPath such as "cut/a.jpg": names joined by /, none of them . or .. or a folder\'s'
-            raise failure("uploadFile", FAILED, CODES[FAILED].text, cure=cure)
+            raise failure(call.api, FAILED, CODES[FAILED].text, cure=cure)
         return self.file_id(path)
+
+    def close(self) -> None:
+        """Nothing to give back."""
 
     def _inside(self, path: str) -> Path | None:
         """Where the file of a path lies; None for a path that leads, or may lead, elsewhere."""
         names = path.split("/")
         odd = any(name in ("", ".", "..") or name.startswith(_TEMPORARY) or name[-1] in ". " for name in names)
-        if odd or not path.isprintable() or set(path) & set('\\:*?"<>|'):
+        if odd or not path.isprintable() or set(path) & set('\\:*?"<>|%#'):
             return None
         try:
-            if len(path.encode()) > _LONGEST or any(
-                name.partition(".")[0].strip().upper() in _DEVICES for name in names
+            if (
+                len(path.encode()) > _LONGEST
+                or max(len(name.encode()) for name in names) > _LONGEST_NAME
+                or any(name.partition(".")[0].strip().upper() in _DEVICES for name in names)
             ):
                 return None
             place = self._root.joinpath(*PurePosixPath(path).parts)

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from cloudfn.call import apis, media, schema
 from cloudfn.call.apis import Api
-from cloudfn.call.files import path_of
 from cloudfn.call.naming import near, to_snake
+from cloudfn.call.storage import path_of
 from cloudfn.call.values import Call, Media, Ratios
 from cloudfn.errors import CloudError, parameter_error
 

@@ -156,8 +156,8 @@ def test_names_that_are_no_apis(instance: Any) -> None:
     assert (dir(instance.openapi), dir(instance.openapi.img)) == (["img"], ["aiCrop"])
     with pytest.raises(AttributeError):
         instance.openapi.__wrapped__  # noqa: B018 - what inspecting tools look for
-    with pytest.raises(AttributeError, match="has no attribute 'getWXContext'"):
-        cloud.getWXContext  # noqa: B018
+    with pytest.raises(AttributeError, match="has no attribute 'getWxContext'"):
+        cloud.getWxContext  # noqa: B018
 
 
 @pytest.mark.parametrize("case", vectors("context"))
