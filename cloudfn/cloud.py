@@ -56,7 +56,8 @@ class _Unawaited(dict[str, Any]):
 
     def __await__(self) -> NoReturn:
         raise TypeError(
-            "a cloud call returns its result at once: write it without await, or await cloud.aio.openapi, cloud.aio.uploadFile "
+            "a cloud call returns its result at once: write it without await, or "
+            "await cloud.aio.openapi, cloud.aio.uploadFile and the like "
             "(in an `async def` function that cloud.function wraps, or that `cloudfn invoke` runs, await works as is)"
         )
 
