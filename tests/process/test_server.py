@@ -39,6 +39,10 @@ class Process:
         self.line = self._process.stdout.readline().strip()
         assert self.url.startswith("http"), self._log.read_text()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         self._process.send_signal(how)
         code = self._process.wait(30)

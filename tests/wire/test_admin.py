@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from typing import Any
 
 import pytest
 import requests
 
+from cloudfn.cli import main
 from cloudfn.server import faults
+from cloudfn.server.app import create_app
 from cloudfn.server.faults import Fault, Faults
+from cloudfn.server.options import Options
 from cloudfn.server.quota import Quota
+from cloudfn.server.state import State
 from cloudfn.testing import Server
 
 
@@ -146,6 +151,12 @@ def test_tokens_can_be_ended() -> None:
         {"Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},
         {"X-Forwarded-For": "8.8.8.8"},
+        {"X-Forwarded-Proto": "https"},
+        {"x-real-ip": ""},
+        {"CF-Connecting-IP": "8.8.8.8"},
+        {"True-Client-IP": "8.8.8.8"},
+        {"X-Original-URL": "/"},
+        {"X-Envoy-External-Address": "8.8.8.8"},
         {"Via": "1.1 proxy"},
     ],
 )
@@ -159,13 +170,66 @@ def test_pages_of_others_and_proxies_are_refused(headers: dict[str, str]) -> Non
 
 @pytest.mark.parametrize("peer", ["10.0.0.8", "8.8.8.8", "::ffff:10.0.0.8", "2001:db8::1", ""])
 def test_other_machines_are_refused(peer: str) -> None:
-    from cloudfn.server.app import create_app
-    from cloudfn.server.options import Options
-    from cloudfn.server.state import State
-
     client = create_app(State(Options(admin_token="T0KEN"))).test_client()
     assert client.get("/_cloudfn/state", environ_base={"REMOTE_ADDR": peer}).status_code == 403
     assert client.get("/_cloudfn/state", environ_base={"REMOTE_ADDR": "::1"}).status_code == 200
+
+
+@pytest.mark.parametrize("what", ["faults", "quota", "reset", "tokens/expire"])
+@pytest.mark.parametrize("sent", ["", "Bearer ", "Bearer wrong", "Basic {token}", "{token}"])
+def test_a_change_needs_the_token_which_a_proxy_without_headers_has_not(what: str, sent: str) -> None:
+    with Server(quota=7) as server:
+        reply = admin(server, what, {"limit": 1}, Authorization=sent.format(token=server.admin_token))
+        assert (reply.status_code, reply.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert "printed at the start" in reply.json()["error"]
+        assert admin(server, "state").json()["quota"] == {"limit": 7, "used": 0}
+        assert server.admin_token not in reply.text + repr(server) + repr(server._state.options)
+
+
+def test_http_1_0_which_proxies_speak_is_refused() -> None:
+    with Server() as server, socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as client:
+        client.sendall(b"GET /_cloudfn/requests HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+        assert b" 403 " in client.recv(100)
+
+
+def test_it_can_be_off() -> None:
+    client = create_app(State(Options())).test_client()
+    for path in ("state", "requests", "reset"):
+        reply = client.post(f"/_cloudfn/{path}", headers={"Authorization": "Bearer "})
+        assert (reply.status_code, "--admin" in reply.get_json()["error"]) == (404, True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_on"),
+    [
+        ([], True),
+        (["--host", "::1"], True),
+        (["--host", "localhost"], True),
+        (["--host", "0.0.0.0"], False),
+        (["--host", "192.168.1.2"], False),
+        (["--no-admin"], False),
+        (["--host", "0.0.0.0", "--admin"], True),
+        (["--host", "0.0.0.0", "--admin-token", "T0KEN"], True),
+    ],
+)
+def test_it_is_off_by_default_where_others_can_connect(
+    flags: list[str], is_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Options] = []
+    monkeypatch.setattr("cloudfn.server.run.serve", lambda options, *_: started.append(options))
+    assert main(["serve", *flags]) == 0
+    assert bool(started[0].admin_token) == is_on
+    assert "T0KEN" not in flags or started[0].admin_token == "T0KEN"
+
+
+@pytest.mark.parametrize("what", ["quota", "faults", "state"])
+def test_a_body_over_the_limit_is_413(what: str) -> None:
+    with Server(max_bytes=1000, quota=7) as server:
+        url, token = f"{server.url}/_cloudfn/{what}", {"Authorization": f"Bearer {server.admin_token}"}
+        method = "GET" if what == "state" else "POST"
+        reply = requests.request(method, url, data=b" " * 100_000, headers=token, timeout=10)
+        assert (reply.status_code, "over the limit" in reply.json()["error"]) == (413, True)
+        assert admin(server, "state").json()["quota"]["limit"] == 7
 
 
 def test_the_pages_of_this_machine_are_allowed() -> None:

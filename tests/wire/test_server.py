@@ -217,6 +217,28 @@ def test_an_unknown_address(wechat: Server, caplog: pytest.LogCaptureFixture) ->
     assert "did you mean /cv/img/aicrop" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "path", ["//cv//img/aicrop", "/cv/img/aicrop/", "//attacker.example/%2e%2e", "/page/../healthz"]
+)
+def test_nothing_is_redirected(path: str, wechat: Server) -> None:
+    request = f"POST {path}?access_token=T0KEN HTTP/1.1\r\nHost: attacker.example\r\nConnection: close\r\n\r\n"
+    answer = raw(wechat, request.encode())
+    assert not re.match(rb"HTTP/1.[01] 3", answer)
+    assert b"Location" not in answer
+    assert b"T0KEN" not in answer
+
+
+def test_fetched_pictures_and_bodies_share_one_budget(server: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = PHOTO.read_bytes()
+    server.answers = [http(picture + bytes(1_000_000), content_type="image/jpeg")]
+    monkeypatch.setattr("cloudfn.server.state._HELD", 1)
+    with Server(allow_hosts=["127.0.0.1"], max_bytes=len(picture)) as here:  # the budget: four bodies of this size
+        ask = f"access_token=T&img_url={requests.utils.quote(server.url + '/a.jpg', safe='')}"  # type: ignore[attr-defined]
+        assert [post(here, query=ask).json()["errcode"] for _ in range(3)] == [-1, -1, -1]
+        server.answers = [http(picture, content_type="image/jpeg")]
+        assert [post(here, query=ask).json()["errcode"] for _ in range(10)] == [0] * 10  # all was given back
+
+
 def test_the_rid_begins_with_the_time_and_stands_in_the_log(wechat: Server) -> None:
     rid = post(wechat).json()["errmsg"].partition("rid: ")[2]
     assert abs(int(rid[:8], 16) - time.time()) < 5
