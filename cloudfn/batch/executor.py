@@ -98,6 +98,8 @@ class Run:
             while True:
                 again_in = self._fill()
                 if not self._flying:
+                    if self._in_doubt and not self._ends():  # a worker died before it could begin
+                        continue
                     if again_in and not self._ends():
                         threading.Event().wait(min(again_in, _POLL))
                         continue

@@ -33,7 +33,7 @@ class Pace:
         now = self._clock()
         if now < self._next:
             return self._next - now
-        self._next = max(self._next + self._between, now)
+        self._next = max(self._next, now) + self._between
         return 0.0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -85,6 +86,8 @@ class Batch:
     def run(self) -> Iterator[Done]:
         """Work, and yield what came of each picture when its line is written; see `crop_all`."""
         chosen = self.check()
+        if self.cut:
+            _make_folder(self.cut.folder)
         with contextlib.ExitStack() as stack:
             results = stack.enter_context(Results(self.out, **self._going_on()))
             sheet = self._sheet(results, stack)
@@ -168,6 +171,18 @@ class Batch:
                 raise setup_error(f"--cut {folder} has files in it", "name an empty folder, or go on with --resume")
         except OSError as error:
             raise setup_error(f"--cut {folder}: {store.why(error)}", "name a folder that can be written to") from None
+
+
+def _make_folder(folder: str) -> None:
+    """Make the folder of the cut pictures, and see that it takes files, before the first picture fails for it."""
+    if store.is_url(folder):
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        problem = f"{folder}: cannot be written ({store.why(error)})"
+        raise setup_error(problem, "name a folder that can be written to") from None
 
 
 def _within(items: Iterator[Item], left: int, quota: int) -> Iterator[Item]:
