@@ -541,6 +541,10 @@ def test_a_picture_by_its_url(cloudfn: Server, visit: Any, server: RecordingServ
     assert curl(code, permitted) == visitor.json
     for language in ("Python", "Node.js", "Mini Program"):
         assert url in visitor.code(language)
+    server.answers = [http(RACCOON.read_bytes(), content_type="image/jpeg")]
+    visitor.page.fill("#url", f"{server.url}/%B5%C4.jpg")  # GBK
+    visitor.page.press("#url", "Enter")
+    visitor.see("#stage img[alt='%B5%C4.jpg']")
 
 
 # --- What can go wrong ---

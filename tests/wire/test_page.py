@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,6 +153,18 @@ def test_cut_pictures_are_those_of_cloudfn_cut() -> None:
         ]
         for fields in wrong:
             assert ask(server, "cut", **fields).json()["wechat"]["errcode"] == 47001
+
+
+def test_nothing_of_a_picture_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with Server() as server:
+        for answer in (ask(server, "crop", ratios="1"), ask(server, "cut", boxes="0,0,9,9")):
+            assert answer.json()["wechat"]["errcode"] == 0
+            assert answer.headers["Cache-Control"] == "no-store"
+        assert list(tmp_path.iterdir()) == []
+        kept = requests.get(f"{server.url}/_cloudfn/requests", timeout=10).content
+        assert len(kept) < 2000  # what they were, and none of the picture's 148,043 bytes
 
 
 def test_the_picture_behind_a_url_comes_through_the_guard(server: RecordingServer) -> None:

@@ -73,7 +73,9 @@ function openFiles(list) {
 async function openUrl(url) {
   try {
     const blob = await fetchPicture(url);
-    await open([{ name: decodeURIComponent(new URL(url).pathname.split("/").pop()) || "picture", blob, url }]);
+    let name = new URL(url).pathname.split("/").pop() || "picture";
+    try { name = decodeURIComponent(name); } catch { /* not UTF-8 */ }
+    await open([{ name, blob, url }]);
   } catch (problem) {
     fail(problem, url);
   }
@@ -85,7 +87,7 @@ async function openSample(name) {
   else fail(gone());
 }
 
-/** Scale the current picture until the server takes it; what is on the screen is then the smaller picture. */
+/** Scale the current picture until the server takes it, and show the smaller one. */
 async function shrink() {
   let { blob } = current;
   for (let scale = Math.sqrt(MAX_BYTES / blob.size); blob.size > MAX_BYTES; scale *= 0.8) {
@@ -112,7 +114,7 @@ function show() {
   showCall();
 }
 
-/** Show what went wrong; `url` is that of the picture that could not be had, whose call is shown then. */
+/** Show what went wrong; `url` is that of the picture that could not be had. */
 function fail(problem, url) {
   error = problem instanceof Failed ? problem : failed("", String(problem), "");
   error.url = url;
