@@ -1,9 +1,10 @@
 """What a call costs, in turn with the real wx-server-sdk and with bare requests, against a server on loopback.
 
-    python tests/benchmarks/call.py NODE_MODULES [--rounds 11]
+    python tests/benchmarks/call.py NODE_MODULES [--rounds 11] [--before FOLDER]
 
 NODE_MODULES is a folder in which `npm install wx-server-sdk@4.0.2` has run. Every figure is the median of the rounds;
-in each round everyone takes his turn, so that what else the machine does falls on all alike.
+in each round everyone takes his turn, so that what else the machine does falls on all alike. FOLDER holds another
+version of the package, which takes its turn too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,7 +22,7 @@ from typing import Any
 
 HERE = Path(__file__).parent / "call"
 SIZES = {"100 KB": 100_000, "1.9 MB": 1_900_000}
-WHO = ("sdk", "bare", "cloudfn", "base64")
+WHO = ("sdk", "bare", "before", "cloudfn", "base64")
 # Name, size, calls, at once, figure.
 ROWS = (
     ("process start to first answer, 100 KB, ms", "100 KB", 0, 1, "wall"),
@@ -36,12 +36,16 @@ ROWS = (
 )
 
 
-def run(who: str, port: str, picture: Path, calls: int, at_once: int, folder: Path, modules: Path) -> dict[str, float]:
+def run(who: str, port: str, picture: Path, calls: int, at_once: int, places: argparse.Namespace) -> dict[str, float]:
     """Start one process and measure it from outside, and what it measures itself."""
-    program = ["node", str(HERE / "sdk.js")] if who == "sdk" else [sys.executable, str(HERE / "peers.py"), who]
+    peer = "cloudfn" if who == "before" else who
+    program = ["node", str(HERE / "sdk.js")] if who == "sdk" else [sys.executable, str(HERE / "peers.py"), peer]
     command = [*program, port, str(picture), str(calls), str(at_once)]
+    environment = {**os.environ, "NODE_PATH": str(places.modules.resolve())}
+    if who == "before":
+        environment["PYTHONPATH"] = str(places.before.resolve())
+    folder = picture.parent
     started = time.perf_counter()
-    environment = {**os.environ, "NODE_PATH": str(modules), "PYTHONHASHSEED": "0"}
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, env=environment)
     assert process.stdout is not None
     said = process.stdout.read()
@@ -57,9 +61,12 @@ def run(who: str, port: str, picture: Path, calls: int, at_once: int, folder: Pa
     }
 
 
-def measure(modules: Path, rounds: int) -> dict[tuple[Any, ...], dict[str, list[dict[str, float]]]]:
+def measure(places: argparse.Namespace) -> dict[tuple[Any, ...], dict[str, list[dict[str, float]]]]:
+    who_runs = [who for who in WHO if who != "before" or places.before]
     cases = list(dict.fromkeys(row[1:4] for row in ROWS))
-    found: dict[tuple[Any, ...], dict[str, list[dict[str, float]]]] = {case: {who: [] for who in WHO} for case in cases}
+    found: dict[tuple[Any, ...], dict[str, list[dict[str, float]]]] = {
+        case: {who: [] for who in who_runs} for case in cases
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "config.json").write_text('{"permissions": {"openapi": ["img.aiCrop"]}}')
@@ -68,10 +75,10 @@ def measure(modules: Path, rounds: int) -> dict[tuple[Any, ...], dict[str, list[
         with subprocess.Popen(["node", str(HERE / "server.js")], stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
             port = server.stdout.readline().strip()
-            for _ in range(rounds):
+            for _ in range(places.rounds):
                 for case in cases:
-                    for who in WHO:
-                        found[case][who].append(run(who, port, folder / case[0], case[1], case[2], folder, modules))
+                    for who in who_runs:
+                        found[case][who].append(run(who, port, folder / case[0], case[1], case[2], places))
             server.terminate()
     return found
 
@@ -80,14 +87,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", type=Path)
     parser.add_argument("--rounds", type=int, default=11)
-    arguments = parser.parse_args()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    found = measure(arguments.modules.resolve(), arguments.rounds)
-    print("| | SDK | requests | cloudfn | base64 | to the SDK | to requests |\n|---|---|---|---|---|---|---|")
+    parser.add_argument("--before", type=Path)
+    places = parser.parse_args()
+    found = measure(places)
+    print(
+        "| | SDK | requests | before | cloudfn | base64 | to the SDK | to requests |\n|---|---|---|---|---|---|---|---|"
+    )
     for name, *case, figure in ROWS:
-        sdk, bare, ours, encoded = (statistics.median(one[figure] for one in found[tuple(case)][who]) for who in WHO)
-        shown = " | ".join(f"{value:.3g}" for value in (sdk, bare, ours, encoded))
-        print(f"| {name} | {shown} | {ours / sdk:.2f} | {ours / bare:.2f} |")
+        medians = {who: statistics.median(one[figure] for one in runs) for who, runs in found[tuple(case)].items()}
+        shown = " | ".join(f"{medians[who]:.3g}" if who in medians else "" for who in WHO)
+        ours = medians["cloudfn"]
+        print(f"| {name} | {shown} | {ours / medians['sdk']:.2f} | {ours / medians['bare']:.2f} |")
 
 
 if __name__ == "__main__":
