@@ -19,7 +19,6 @@ from cloudfn.backends import choose, log_hint, perform
 from cloudfn.backends.files import Files, files_for
 from cloudfn.call import apis, params
 from cloudfn.call.absent import ABSENT
-from cloudfn.call.apis import Api
 from cloudfn.call.naming import near
 from cloudfn.call.values import Backend, Call
 from cloudfn.errors import CloudError, failure, gateway_failure, refusal
@@ -187,10 +186,10 @@ class Cloud:
             if kept:
                 kept[1].close()
 
-    def call(self, name: str, read: Callable[[Api], Call], *, convert_case: bool = True) -> dict[str, Any]:
+    def call(self, name: str, read: Callable[..., Call], *, convert_case: bool = True) -> dict[str, Any]:
         """Make the cloud call `name` and give its result; the checks come in the SDK's order.
 
-        `read` is one of `params`' readers with what the caller gave.
+        `read` is one of `params`' readers with what the caller gave: called with the API, and with `begin`.
 
         Raises `CloudError`: -1 before init, -604100 for an unknown API, -604101 without permission, -401002 and
         -401003 for wrong parameters, then whatever the backend answers.
@@ -204,7 +203,8 @@ class Cloud:
                 raise gateway_failure(name, -604100, problem=f'there is no API "{name[:80]}"', cure=cure)
             chosen = settings.in_force(arguments)
             permissions.check(name, chosen.config)
-            call, backend = _of_this_invocation(read(api)), self._backend_for(chosen)
+            call = _of_this_invocation(read(api, begin=partial(self._begin, name, chosen)))
+            backend = self._backend_for(chosen)
             if storage.names_file(call):
                 deadline = _deadline(call, chosen)
                 call = storage.resolved(call, self._files_for(chosen), deadline)
@@ -245,6 +245,10 @@ class Cloud:
         if retired:
             retired[1].close()
         return files
+
+    def _begin(self, name: str, chosen: Settings) -> None:
+        if not invocation.current().token:  # with that one the call may need no other
+            self._backend_for(chosen).begin(name)
 
     def _backend_for(self, chosen: Settings) -> Backend:
         retired = None

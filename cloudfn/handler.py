@@ -313,7 +313,7 @@ def _awaited(result: Any) -> Any:
         return thread.submit(copy_context().run, asyncio.run, wait()).result()
 
 
-def _read(api: Api, *, event: Any) -> Call:
+def _read(api: Api, *, event: Any, begin: Callable[[], None]) -> Call:
     """Read the call's parameters; an event that has none of them, nor one misspelt, is told by the keys that it has."""
     if (
         isinstance(event, Mapping)
@@ -327,7 +327,7 @@ def _read(api: Api, *, event: Any) -> Call:
             f"expected {', '.join(api.fields)}, or an HTTP event, a timer or a CloudEvent that brings them",
             api=api.name,
         )
-    return read_event(api, event=event)
+    return read_event(api, event=event, begin=begin)
 
 
 def _from_wechat(request: Request, known: Invocation) -> tuple[Request, Invocation]:

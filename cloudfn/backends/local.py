@@ -47,6 +47,9 @@ class Local:
         except CloudError as error:
             raise named(error, call.api) from error
 
+    def begin(self, api: str) -> None:
+        """Nothing to start."""
+
     def warm_up(self, *, network: bool = False) -> None:  # noqa: ARG002 - it has none
         """Load the engine and its networks, with the smallest of pictures."""
         self._find(base64.b64decode(_PIXEL), (1.0,))

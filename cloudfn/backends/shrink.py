@@ -45,6 +45,9 @@ class Shrunk:
         answer = self._backend(sent, trace)
         return self._scaled_back(answer, size, call)
 
+    def begin(self, api: str) -> None:
+        self._backend.begin(api)
+
     def warm_up(self, *, network: bool = False) -> None:
         self._backend.warm_up(network=network)
 

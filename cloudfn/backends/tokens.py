@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import threading
@@ -130,6 +131,19 @@ class Issued:
         """The child keeps the token, and asks for the next one itself."""
         self._lock = threading.Lock()
         self._pending: Future[Token] | None = None
+
+    def begin(self, api: str, seconds: float) -> None:
+        """Fetch a token in a thread of its own, if there is none; who needs it joins with `get`."""
+
+        def fetch() -> None:
+            with contextlib.suppress(CloudError, TimeoutError):
+                self.get(api, Deadline(seconds))
+
+        with self._lock:
+            known = self._pending or (self._kept and self._clock() < self._kept[1])
+        if not known:
+            with contextlib.suppress(RuntimeError):  # no thread is left: then nothing is won
+                threading.Thread(target=fetch, name="cloudfn-token", daemon=True).start()
 
     def get(self, api: str, deadline: Deadline) -> Token:
         while True:

@@ -101,6 +101,11 @@ class WeChat:
         request = OutgoingRequest("POST", path, {}, (json.dumps(fields).encode(),), "application/json")
         return self._authorised(request, call, _Progress(call.api, deadline, Trace()))
 
+    def begin(self, api: str) -> None:
+        """Fetch a token, if there is none, while the call's picture is being decoded."""
+        if isinstance(self._tokens, tokens.Issued):
+            self._tokens.begin(api, self._settings.timeout)
+
     def warm_up(self, *, network: bool = False) -> None:
         """Load what a call needs; with `network` also fetch a token, and keep the connection. Raises `CloudError`."""
         self._transport.warm_up()

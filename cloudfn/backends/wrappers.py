@@ -67,6 +67,9 @@ class Cached:
             self._keep(key, answer, _URL_SECONDS if "imgUrl" in call.params else math.inf)
         return answer
 
+    def begin(self, api: str) -> None:
+        """Nothing: the answer may be kept, and then nothing goes out."""
+
     def warm_up(self, *, network: bool = False) -> None:
         self._backend.warm_up(network=network)
 
@@ -154,6 +157,9 @@ class Counted:
             )
         return self._backend(call, trace)
 
+    def begin(self, api: str) -> None:
+        self._backend.begin(api)
+
     def warm_up(self, *, network: bool = False) -> None:
         self._backend.warm_up(network=network)
 
@@ -206,6 +212,9 @@ class Fallback:
         trace.answered_by = self._second.name
         trace.because = str(code)
         return answer
+
+    def begin(self, api: str) -> None:
+        self._first.begin(api)
 
     def warm_up(self, *, network: bool = False) -> None:
         self._first.warm_up(network=network)  # the second is loaded when it is needed

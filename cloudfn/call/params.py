@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence, Sized
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from cloudfn.call import apis, media, schema
@@ -28,21 +28,32 @@ _RATIO = re.compile(rf"({_DECIMAL})(?:\s*:\s*({_DECIMAL}))?")
 _CONTENT_TYPE = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")  # printable ASCII: it goes into a header
 
 
-def read(api: Api, given: object, *, convert_case: bool = True) -> Call:
+Begin: TypeAlias = Callable[[], None]
+
+# Characters, bytes or numbers of a picture whose decoding is long enough to do something else meanwhile.
+_LARGE = 256 * 1024
+
+
+def _nothing() -> None:
+    """What begins where nobody has anything to begin."""
+
+
+def read(api: Api, given: object, *, convert_case: bool = True, begin: Begin = _nothing) -> Call:
     """The call that `given`, one mapping, asks for.
 
     `convert_case=False` takes WeChat's own names (img_url) only; otherwise both spellings count and the camelCase one
     wins. A parameter that is None is not given. Bytes or a `pathlib.Path` may stand in a picture's place.
+    `begin` is called before a large picture is decoded, when everything else has been checked for its kind.
 
     Raises `CloudError`: -401003 for a wrong type, -401002 for an unknown, missing or wrong value. The text names the
     parameter, what came and what is expected.
     """
     fields = _spelled(api, _mapping(api, given), convert_case)
     fields |= {name: _shorthand(api, name, fields[name]) for name in api.media if name in fields}
-    return _checked(api, fields)
+    return _checked(api, fields, begin)
 
 
-def read_event(api: Api, event: object) -> Call:
+def read_event(api: Api, event: object, *, begin: Begin = _nothing) -> Call:
     """The call that a cloud function's event asks for: the API's camelCase fields are taken out of it.
 
     Any other key is ignored, unless it looks like one of them misspelt. Nothing in an event names a file.
@@ -52,7 +63,7 @@ def read_event(api: Api, event: object) -> Call:
     for key in event:
         if key not in api.fields and near(str(key), api.fields):
             raise _unknown(api, str(key), api.fields)
-    return _checked(api, {name: event[name] for name in api.fields if event.get(name) is not None})
+    return _checked(api, {name: event[name] for name in api.fields if event.get(name) is not None}, begin)
 
 
 def _mapping(api: Api, given: object) -> Mapping[Any, Any]:
@@ -61,17 +72,20 @@ def _mapping(api: Api, given: object) -> Mapping[Any, Any]:
     return given
 
 
-def _checked(api: Api, fields: dict[str, Any]) -> Call:
+def _checked(api: Api, fields: dict[str, Any], begin: Begin) -> Call:
     """The call, after everything that `fields` hold was validated and decoded."""
     for name in api.media:
         if isinstance(fields.get(name), Mapping):
             fields[name] = _camel_part(fields[name])
     _validate(api, fields)
     properties = api.schema()["properties"]
-    params = {
-        name: _FORMATS[properties[name]["format"]](api, name, value) if "format" in properties[name] else value
-        for name, value in fields.items()
-    }
+    params = {}
+    # Pictures last: once one of them is being decoded, all the rest is known to be good.
+    for name in sorted(fields, key=lambda name: name in api.media):
+        if name in api.media and _is_large(fields[name]["value"]):
+            begin()
+        kind = properties[name].get("format")
+        params[name] = _FORMATS[kind](api, name, fields[name]) if kind else fields[name]
     return Call(api.name, {name: value for name, value in params.items() if value is not None})
 
 
@@ -85,6 +99,10 @@ def _unknown(api: Api, name: str, allowed: Sequence[str]) -> CloudError:
     return _refusal(
         api, name, "a parameter that does not exist", f"`{match}`" if match else f"one of {', '.join(allowed)}"
     )
+
+
+def _is_large(value: object) -> bool:
+    return isinstance(value, Sized) and len(value) > _LARGE
 
 
 def _describe(value: object) -> str:

@@ -62,6 +62,9 @@ class Backend(Protocol):
     def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
         """Answer `call`; raise `CloudError` (made by `failure`) where there is no answer."""
 
+    def begin(self, api: str) -> None:
+        """Start what a call of this API needs besides its parameters, and do not wait. Raises nothing."""
+
     def warm_up(self, *, network: bool = False) -> None:
         """Load what a call needs; only with `network` does anything go out. Raises `CloudError`."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import select
@@ -21,6 +22,7 @@ import trustme
 import cloudfn as cloud
 from cloudfn import CloudError, invocation
 from cloudfn.backends.redaction import redacted
+from cloudfn.call import media
 from cloudfn.call.naming import near
 from cloudfn.invocation import Invocation
 from cloudfn.net.deadline import Deadline
@@ -320,3 +322,46 @@ def test_warming_up_says_nothing_of_a_wrong_set_up(permitted: Path, caplog: pyte
         cloud.Cloud(backend="wechat", api_base="http://example.com").warm_up()
     assert not caplog.records
     assert failed(lambda: aicrop(cloud.Cloud(backend="wechat"))).errCode == 41001
+
+
+# --- the token meanwhile ----------------------------------------------------------------------------------------------
+
+
+def test_a_token_is_fetched_while_a_large_picture_is_decoded(
+    permitted: Path, server: RecordingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoding ends here only when the request for a token has arrived."""
+    decode = media.decode
+
+    def waits(value: object) -> media.Bytes:
+        end = time.monotonic() + 10
+        while not server.requests and time.monotonic() < end:
+            time.sleep(0.01)
+        assert server.requests
+        return decode(value)
+
+    monkeypatch.setattr(media, "decode", waits)
+    server.answers = [http({"access_token": "t0ken", "expires_in": 7200}), http(OK)]
+    instance = cloud.Cloud(appid="wx1", appsecret="secret", api_base=server.url)
+    img = {"contentType": "image/jpeg", "value": base64.b64encode(bytes(300_000)).decode()}
+    assert aicrop(instance, img=img)["errCode"] == 0
+    assert aicrop(instance, img=img)["errCode"] == 0
+    assert [request.path for request in server.requests] == ["/cgi-bin/stable_token", *["/cv/img/aicrop"] * 2]
+    instance.close()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"img": {"contentType": "image/jpeg", "value": "no base64!"}},
+        {"img": {"contentType": "image/jpeg", "value": "AAAA" * 200_000}, "imgUrl": URL},
+        {"img": {"contentType": 5, "value": "AAAA" * 200_000}},
+        {"img": {"contentType": "image/jpeg", "value": "AAAA" * 200_000}, "ratios": "1,2,3,4,5,6"},
+    ],
+)
+def test_what_is_wrong_is_refused_before_any_network(
+    given: dict[str, Any], permitted: Path, server: RecordingServer
+) -> None:
+    instance = cloud.Cloud(appid="wx1", appsecret="secret", api_base=server.url)
+    assert failed(lambda: aicrop(instance, **given)).errCode in (-401002, -401003)
+    assert server.connections == 0

@@ -46,6 +46,9 @@ class Scripted:
             raise answer
         return dict(answer)
 
+    def begin(self, api: str) -> None:
+        pass
+
     def warm_up(self, *, network: bool = False) -> None:
         """Nothing to load."""
 
