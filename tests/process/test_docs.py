@@ -162,3 +162,19 @@ def test_what_the_first_command_prints_is_what_the_readme_shows(folder: Path) ->
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert shown
     assert done.stdout == shown[1]
+
+
+def test_the_workflow_tests_every_python_that_the_package_names() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    named = re.findall(r"Programming Language :: Python :: (3\.\d+)", project)
+    matrix = re.search(r"python: \[(.*)\]", workflow)
+    assert matrix
+    assert re.findall(r"3\.\d+", matrix[1]) == named
+
+
+def test_the_workflows_actions_are_pinned_to_commits() -> None:
+    for workflow in (ROOT / ".github" / "workflows").glob("*.yml"):
+        used = re.findall(r"uses: (\S+)", workflow.read_text(encoding="utf-8"))
+        assert used
+        assert [action for action in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action)] == []

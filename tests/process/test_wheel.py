@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -16,20 +20,51 @@ PUBLIC = {"DYNAMIC_CURRENT_ENV", "Cloud", "CloudError", "cut", "function", "get_
 DATA_SUFFIXES = {".json", ".npz", ".LICENSE", ".typed", ".html", ".js", ".css", ".svg", ".jpg", ".md"}
 
 
+# What a checkout holds besides its files: what tools leave behind.
+LEFT_BEHIND = (".git", ".*_cache", ".hypothesis", ".benchmarks", "__pycache__", "*.egg-info", "build", "dist", "*venv")
+
+
+class Built(NamedTuple):
+    """A source distribution, and the wheel that is made of it."""
+
+    sdist: Path
+    wheel: Path
+
+
 @pytest.fixture(scope="module")
-def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"  # a build leaves files behind, and one in the tree would pack those of earlier builds
-    shutil.copytree(ROOT / "cloudfn", source / "cloudfn", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(source)]
-    subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = folder.glob("cloudfn_aicrop-*.whl")
-    target = folder / "unpacked"
-    with zipfile.ZipFile(wheel) as archive:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return build(tmp_path_factory.mktemp("built"))
+
+
+def build(folder: Path) -> Built:
+    """Build in a copy: a build leaves files behind, and one in the tree would pack those of earlier builds."""
+    source = folder / "source"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*LEFT_BEHIND), symlinks=True)
+    command = [sys.executable, "-m", "build", "--outdir", str(folder / "dist"), str(source)]
+    environment = os.environ | {"SOURCE_DATE_EPOCH": "1767225600"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout[-3000:]
+    (sdist,) = (folder / "dist").glob("*.tar.gz")
+    (wheel,) = (folder / "dist").glob("*.whl")
+    return Built(sdist, wheel)
+
+
+@pytest.fixture(scope="module")
+def unpacked(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("unpacked")
+    with zipfile.ZipFile(built.wheel) as archive:
         archive.extractall(target)
     return target
+
+
+@pytest.fixture(scope="module")
+def source(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, unpacked."""
+    target = tmp_path_factory.mktemp("sdist")
+    with tarfile.open(built.sdist) as archive:
+        archive.extractall(target, filter="data")
+    (folder,) = target.iterdir()
+    return folder
 
 
 def run(unpacked: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -82,3 +117,62 @@ def test_what_generated_entry_files_import_is_there(unpacked: Path) -> None:
         "handler.function; settings.use_code_folder(None); import cloudfn.testing, cloudfn.crop; cloudfn.crop.find",
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_metadata(unpacked: Path) -> None:
+    (info,) = unpacked.glob("*.dist-info")
+    metadata = message_from_bytes((info / "METADATA").read_bytes())
+    assert metadata["Name"] == "cloudfn-aicrop"
+    assert metadata["Author"] == "The cloudfn authors"
+    assert metadata["License-Expression"] == "MIT AND Apache-2.0"
+    assert metadata["Requires-Python"] == ">=3.10"
+    versions = {classifier.rpartition(" ")[2] for classifier in metadata.get_all("Classifier", [])}
+    assert {"3.10", "3.11", "3.12", "3.13", "3.14"} <= versions
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_payload(decode=True) == (ROOT / "README.md").read_bytes()
+
+
+def test_every_licence_goes_with_the_wheel(unpacked: Path) -> None:
+    (info,) = unpacked.glob("*.dist-info")
+    licences = {path.relative_to(info / "licenses").as_posix() for path in (info / "licenses").rglob("*.*")}
+    wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "cloudfn").rglob("*LICENSE*")}
+    assert len(wanted) >= 3
+    assert licences >= wanted
+    assert (info / "licenses" / "LICENSE").is_file()
+
+
+def test_nothing_else_is_in_the_wheel(unpacked: Path) -> None:
+    assert {path.name.partition("-")[0] for path in unpacked.iterdir()} == {"cloudfn", "cloudfn_aicrop"}
+    assert [path for path in unpacked.rglob("*") if path.suffix == ".pyc" or "test" in path.name] == [
+        unpacked / "cloudfn" / "testing.py"
+    ]
+
+
+def test_two_builds_give_the_same_wheel(built: Built, tmp_path: Path) -> None:
+    assert build(tmp_path).wheel.read_bytes() == built.wheel.read_bytes()
+
+
+def test_the_sdist_is_the_repository(source: Path) -> None:
+    files = {path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file() and not left(path)}
+    assert len(files) > 300
+    assert sorted(str(name) for name in files if not (source / name).is_file()) == []
+
+
+def left(path: Path) -> bool:
+    """Whether tools left a file behind."""
+    steps = path.relative_to(ROOT).parts
+    return any(fnmatch.fnmatch(step, pattern) for step in steps for pattern in (*LEFT_BEHIND, "*.pyc"))
+
+
+def test_the_sdists_own_tests_run(source: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not slow"]
+    chosen = ["tests/unit/test_errors.py", "tests/unit/test_boxes.py", "tests/unit/call", "tests/wire/test_cloud.py"]
+    done = subprocess.run(
+        [*command, *chosen],
+        cwd=source,
+        env=os.environ | {"PYTHONPATH": str(source), "PYTEST_ADDOPTS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
