@@ -41,6 +41,12 @@ def sleeps(event, context):
 def large(event, context):
     return "x" * 7_000_000
 
+async def waits(event, context):
+    return {"objects": [stored.key for stored in context.objects], "messages": list(context.messages)}
+
+def picture(event, context):
+    return b"\\x89PNG\\r\\n\\x1a\\n" + bytes(int(event.get("more", 0)))
+
 def fails(event, context):
     return {"errCode": 45009, "errMsg": "no more"}
 """
@@ -147,6 +153,69 @@ def test_a_failure_of_the_call_is_the_commands(invoke: Invoke) -> None:
     code, answer, _ = invoke("cloudrun", {}, "fails")
     assert (code, answer["statusCode"]) == (1, 429)
     assert invoke("scf", {}, "fails")[:2] == (1, {"errCode": 45009, "errMsg": "no more"})
+
+
+def test_the_limits_of_every_form(invoke: Invoke) -> None:
+    text = events.http_v2(Sent(b'{"a": "' + b"x" * 110_000 + b'"}', "application/json"))
+    code, _, said = invoke("cloudrun", text)
+    assert code == 1
+    assert (
+        "WeChat CloudRun (AWS Function URL / HTTP API v2) takes events of 100 KiB, this one has 110,009 bytes" in said
+    )
+    assert invoke("cloudrun", events.http_v2(Sent(bytes(200_000), "image/png")))[0] == 0  # binary may have 20 MiB
+    code, _, said = invoke("cloudrun", {"more": 1_100_000}, "picture")
+    assert "takes answers of 1000 KiB" in said
+    code, _, said = invoke("lambda", events.alb(Sent(bytes(900_000), "image/png")))
+    assert "AWS Lambda (AWS ALB) takes events of 1 MiB" in said
+    code, _, said = invoke("lambda", events.rest_v1(Sent()), "sleeps", "--timeout", "0.2")
+    assert "AWS Lambda (AWS REST API v1) stops the function after 0.2 s" in said
+
+
+def test_bytes_and_async_functions(invoke: Invoke, permitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = {"contentType": "image/png", "value": base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()}
+    assert invoke("scf", {}, "picture")[:2] == (0, answer)
+    assert main(["invoke", "--function", "index.py:picture"]) == 0
+    assert json.loads(capsys.readouterr().out) == answer
+    stored = {"objects": ["inbound/sample-java-s3.png"], "messages": []}
+    assert invoke("lambda", events.sample("aws-s3"), "waits")[:2] == (0, stored)
+    (permitted / "event.json").write_text(json.dumps(events.sample("aws-s3")))
+    assert main(["invoke", "event.json", "--function", "index.py:waits"]) == 0  # as the platform would
+    assert json.loads(capsys.readouterr().out) == stored
+
+
+def test_a_refused_event_fails_the_command(invoke: Invoke) -> None:
+    code, answer, said = invoke("lambda", events.sample("aws-s3"), None)
+    assert (code, answer) == (1, None)
+    assert "an event of S3 is no cloud call" in said
+
+
+def test_what_is_missing_is_said(permitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file, a function, and a module that the file imports are three different facts."""
+    (permitted / "index.py").write_text("import no_such_module_at_all\n")
+    assert main(["invoke", "--function", "index.py:main"]) == 1
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "No module named 'no_such_module_at_all'" in said
+    # A circular import in the user's own files names them, and is no usage error all the same.
+    (permitted / "circle_a.py").write_text("from circle_b import b\na = 1\n")
+    (permitted / "circle_b.py").write_text("from circle_a import a\nb = 1\n")
+    assert main(["invoke", "--function", "circle_a.py:main"]) == 1
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "cannot import name 'a' from 'circle_a'" in said
+    for name, words in (
+        ("none.py:main", "a file that exists"),
+        ("circle_b.py:main", "circle_b.py has no function main"),
+        ("event.txt:main", "is not a Python file"),
+    ):
+        (permitted / "circle_b.py").write_text("b = 1\n")
+        (permitted / "event.txt").write_text("")
+        with pytest.raises(SystemExit) as raised:
+            main(["invoke", "--function", name])
+        assert raised.value.code == 2
+        said = capsys.readouterr().err
+        assert words in said
+        assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(

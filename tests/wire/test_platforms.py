@@ -521,3 +521,60 @@ def test_a_request_shows_no_headers() -> None:
 def test_a_direct_failure_is_raised_if_made_so() -> None:
     with pytest.raises(CloudError):
         handler.make_main(raise_errors=True)(sample("aws-s3"))
+
+
+@pytest.mark.parametrize(
+    ("form", "context", "found"),
+    [
+        ("http_v2", SimpleNamespace(aws_request_id="id-1"), "id-1"),
+        ("http_v2", {"request_id": "id-2"}, "id-2"),
+        ("http_v2", SimpleNamespace(request_id="id-3"), "id-3"),
+        ("http_v2", SimpleNamespace(getRequestID=lambda: "id-4"), "id-4"),
+        ("http_v2", SimpleNamespace(invocation_id="id-5"), "id-5"),
+        ("cloudbase", None, "from-the-event"),
+        ("environ", None, "from-a-header"),
+    ],
+)
+def test_one_id_a_call(
+    form: str,
+    context: Any,
+    found: str,
+    wechat: RecordingServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("WX_ACCESS_TOKEN", "t0ken-0123456789")
+    caplog.set_level(logging.INFO, "cloudfn")
+    wechat.answers = [http({"errcode": 45009, "errmsg": "no more rid: 6a-7b-8c"})]
+    sent = Sent(
+        b'{"imgUrl": "https://example.com/a.jpg"}', "application/json", headers={"x-request-id": "from-a-header"}
+    )
+    if form == "cloudbase":
+        event = FORMS[form](sent)
+        event["requestContext"]["requestId"] = "from-the-event"
+        handler.main(event, None)
+    else:
+        call(handler.main, form, sent, context)
+    (record,) = [record for record in caplog.records if hasattr(record, "rid")]
+    assert (record.request_id, record.rid) == (found, "6a-7b-8c")  # type: ignore[attr-defined]
+    assert found in record.getMessage()
+
+
+def test_an_id_is_one_line() -> None:
+    form = platforms.recognise({})
+    assert told.request_id(form.event, {"request_id": "a\nb"}, {}) == ""
+    assert len(told.request_id(form.event, {"request_id": "a" * 9999}, {})) == 200
+
+
+def test_a_raised_limit_of_a_trigger(monkeypatch: pytest.MonkeyPatch) -> None:
+    @cloud.function
+    def left(event: Any, context: Any) -> Any:
+        from cloudfn import invocation
+
+        current = invocation.current().left
+        return round(current()) if current else None
+
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 120_000)
+    assert call(left, "rest_v1", Sent(method="GET"), context).json in (28, 29)
+    monkeypatch.setenv("CLOUDFN_TRIGGER_SECONDS", "60")
+    assert call(left, "rest_v1", Sent(method="GET"), context).json in (59, 60)
