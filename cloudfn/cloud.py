@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cloudfn import forks, invocation, permissions, settings, storage
@@ -26,7 +26,10 @@ from cloudfn.net.deadline import Deadline
 from cloudfn.settings import Settings
 
 if TYPE_CHECKING:
+    from inspect import Signature
+
     from cloudfn.asynchronous import Aio
+    from cloudfn.call.faces import Img
 
 _log = logging.getLogger("cloudfn")
 
@@ -318,6 +321,18 @@ def _awaited(call: Callable[[], dict[str, Any]]) -> Any:
     return call()
 
 
+@lru_cache
+def _described(api: Api) -> str:
+    """The documentation of a call, made from its schema."""
+    schema = api.schema()
+    lines = [
+        f"Call {schema['title']} and return its result, a dict with errCode 0; raise CloudError where it fails.",
+        "",
+    ]
+    lines += [f"    {name}: {schema['properties'][name].get('description', '')}" for name in api.fields]
+    return "\n".join([*lines, "", f"It takes {schema['description']}, or the same as keywords."])
+
+
 def _in_event_loop() -> bool:
     """Whether this thread runs an event loop; asyncio is not loaded to find that out."""
     asyncio = sys.modules.get("asyncio")
@@ -340,13 +355,29 @@ def _of_this_invocation(call: Call) -> Call:
 class OpenApi:
     """`openapi`, and each of its name spaces: attributes are name spaces or APIs, calling an API makes the call."""
 
+    if TYPE_CHECKING:
+        img: Img
+
     def __init__(self, cloud: Cloud, *, path: tuple[str, ...] = (), convert_case: bool = True) -> None:
         self._cloud = cloud
         self._path = path
         self._convert_case = convert_case
+        api = apis.APIS.get(".".join(path))
+        if api:
+            self.__doc__ = _described(api)  # help() shows an object's own text
 
     def __repr__(self) -> str:
         return ".".join(("openapi", *self._path))
+
+    @property
+    def __signature__(self) -> Signature:
+        """The parameters, for those who look at a call while the program runs."""
+        from inspect import Parameter, Signature
+
+        api = apis.APIS.get(".".join(self._path))
+        if api is None:
+            raise AttributeError("__signature__", name="__signature__", obj=self)
+        return Signature([Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in api.fields])
 
     @property
     def is_root(self) -> bool:

@@ -94,7 +94,7 @@ def test_cancelling_returns_at_once(wechat: RecordingServer) -> None:
 
 def test_await_of_the_synchronous_face_says_what_to_write(wechat: RecordingServer) -> None:
     async def main() -> None:
-        await instance(wechat).openapi.img.aiCrop(imgUrl=URL)
+        await instance(wechat).openapi.img.aiCrop(imgUrl=URL)  # type: ignore[misc]
 
     with pytest.raises(TypeError, match=r"await cloud\.aio\.openapi"):
         asyncio.run(main())
@@ -105,12 +105,12 @@ def test_a_function_that_awaits_as_in_node(wechat: RecordingServer) -> None:
 
     @cloud.function
     async def main(event: Any, _context: Any) -> Any:
-        both = await asyncio.gather(
+        both = await asyncio.gather(  # type: ignore[call-overload]
             made.openapi.img.aiCrop({"imgUrl": event["imgUrl"]}), made.openapi.img.aiCrop({"imgUrl": event["imgUrl"]})
         )
         assert both[0] == both[1]
         try:
-            return await made.openapi.img.aiCrop({"imgUrl": event["imgUrl"], "ratios": "1"})
+            return await made.openapi.img.aiCrop({"imgUrl": event["imgUrl"], "ratios": "1"})  # type: ignore[misc]
         except CloudError as err:
             return err
 

@@ -79,9 +79,9 @@ def test_the_order_of_the_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     unknown = refused(lambda: instance.openapi.img.aiCorp({"x": 1}))
     assert unknown.to_dict() == {"errCode": -604100, "errMsg": "system error: error code: -604100"}
     assert 'did you mean "img.aiCrop"' in unknown.hint
-    assert refused(lambda: instance.openapi.img.aiCrop({"x": 1})).errCode == -604101
+    assert refused(lambda: instance.openapi.img.aiCrop({"x": 1})).errCode == -604101  # type: ignore[call-overload]
     (tmp_path / "config.json").write_text('{"permissions": {"openapi": ["img.aiCrop"]}}')
-    assert refused(lambda: instance.openapi.img.aiCrop({"x": 1})).errCode == -401002
+    assert refused(lambda: instance.openapi.img.aiCrop({"x": 1})).errCode == -401002  # type: ignore[call-overload]
     assert refused(lambda: instance.openapi.img.aiCrop({"imgUrl": URL})).errCode == 41001
     assert server.connections == 0
 

@@ -33,7 +33,7 @@ else:
 
     def main(event: dict[str, bytes]) -> None:
         img = {"contentType": "image/jpeg", "value": event["img"]}
-        answer = cloud.openapi.img.aiCrop({"img": img, "ratios": "1,2.35"})
+        answer = cloud.openapi.img.aiCrop({"img": img, "ratios": "1,2.35"})  # type: ignore[call-overload]
         assert answer["errCode"] == 0
 
 
