@@ -322,7 +322,7 @@ def _awaited(call: Callable[[], dict[str, Any]]) -> Any:
 
 
 @lru_cache
-def _described(api: Api) -> str:
+def _described(api: apis.Api) -> str:
     """The documentation of a call, made from its schema."""
     schema = api.schema()
     lines = [
