@@ -1,12 +1,13 @@
-"""A picture with the crop windows drawn into it, each with its aspect ratio."""
+"""A picture with the crop windows drawn into it, and one that shows why they are where they are."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 from cloudfn import crop
 from cloudfn.crop.picture import Limits, open_upright
@@ -18,6 +19,9 @@ EXTENSIONS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _SIDE = 1600
 # Told apart on any photograph and by colour-blind readers: Okabe & Ito, "Color Universal Design", 2008.
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442")
+_DIMMED = 0.45  # how bright what every box cuts away still is
+
+_Corners = tuple[int, int, int, int]
 
 
 def draw(
@@ -27,86 +31,154 @@ def draw(
     extension: str,
     limits: Limits,
 ) -> bytes:
-    """The picture as displayed, at most 1600 pixels a side, with `boxes` (half-open, pixels) outlined and labelled."""
-    image = open_upright(picture, limits)[0].convert("RGB")
-    scale = min(1.0, _SIDE / max(image.size))
-    image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-    pen = ImageDraw.Draw(image)
-    line = max(2, round(max(image.size) / 200))
-    font = ImageFont.load_default(size=max(12, round(max(image.size) / 28)))
+    """Return the picture as displayed, at most 1600 pixels a side, with `boxes` (half-open, pixels) and their labels.
+
+    What a box cuts away is dimmed, the more the more boxes do so.
+    """
+    canvas = _Canvas.of(picture, limits)
+    kept = np.zeros((canvas.image.height, canvas.image.width))
+    for box in boxes:
+        left, top, right, bottom = canvas.corners(box)
+        kept[top : bottom + 1, left : right + 1] += 1 / len(boxes)
+    light = Image.fromarray(np.round(255 * (_DIMMED + (1 - _DIMMED) * kept)).astype(np.uint8))
+    canvas.image.paste(ImageChops.multiply(canvas.image, light.convert("RGB")))
+    canvas.outline([canvas.corners(box) for box in boxes])
     for number, (box, label) in enumerate(zip(boxes, labels, strict=True)):
-        colour = _COLOURS[number % len(_COLOURS)]
-        left, top, right, bottom = (round(edge * scale) for edge in box)
-        # Boxes that share an edge stay visible: each is drawn a line's width further inside.
-        inset = min(number * line, (right - left) // 3, (bottom - top) // 3)
-        frame = (left + inset, top + inset, max(left + inset, right - 1 - inset), max(top + inset, bottom - 1 - inset))
-        pen.rectangle(frame, outline=colour, width=line)
-        _tag(pen, frame, label, colour, font, line)
-    file = io.BytesIO()
-    image.save(file, EXTENSIONS[extension])
-    return file.getvalue()
+        canvas.tag(canvas.corners(box), label, _COLOURS[number % len(_COLOURS)])
+    return canvas.encoded(canvas.image, extension)
 
 
 def explain(
     picture: bytes, explanation: crop.Explanation, labels: Sequence[str], extension: str, limits: Limits
 ) -> bytes:
-    """The picture under its saliency as a heat map, with what led to the boxes.
+    """Return the picture with its saliency glowing in it, what led to the boxes, and a legend below.
 
-    Each box has its ratio and score, its runners-up are thin lines of its colour, faces and hints are white, and a
-    cross marks the focal point, in pixels and in shares 0..1 of the sides.
+    Each box has its colour, each runner-up a thin dashed line of it and its rank; faces and the caller's boxes are
+    white, and a cross marks the focal point.
     """
-    image = open_upright(picture, limits)[0].convert("RGB")
-    scale = min(1.0, _SIDE / max(image.size))
-    image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-    heat = Image.fromarray((255 * np.sqrt(explanation.map / explanation.map.max())).astype(np.uint8))
-    heat = heat.resize(image.size, Image.Resampling.BICUBIC)
-    # Dark and grey where there is little to see, the picture's own light in red and yellow where there is much.
-    grey = image.convert("L").point([level // 2 for level in range(256)]).convert("RGB")
-    hot = ImageOps.colorize(heat, "#200040", "#FFFF80", "#E03010")
-    image = Image.blend(grey, hot, 0.55)
-    pen = ImageDraw.Draw(image)
-    line = max(2, round(max(image.size) / 200))
-    font = ImageFont.load_default(size=max(12, round(max(image.size) / 36)))
-
-    def frame(box: crop.Box, inset: int) -> tuple[int, int, int, int]:
-        left, top, right, bottom = (round(edge * scale) for edge in box)
-        inset = min(inset, (right - left) // 3, (bottom - top) // 3)
-        return left + inset, top + inset, max(left + inset, right - 1 - inset), max(top + inset, bottom - 1 - inset)
-
-    for box in (*explanation.faces, *explanation.focus):
-        pen.rectangle(frame(box, 0), outline="white", width=line)
+    canvas = _Canvas.of(picture, limits)
+    share = np.sqrt(explanation.map / explanation.map.max())
+    heat = Image.fromarray((130 * share).astype(np.uint8)).resize(canvas.image.size, Image.Resampling.BICUBIC)
+    grey = Image.blend(canvas.image.convert("L").convert("RGB"), canvas.image, 0.4)
+    canvas.image.paste(Image.blend(grey, Image.new("RGB", grey.size), 0.35))
+    canvas.image.paste(Image.new("RGB", grey.size, "#FF5A1E"), mask=heat)
+    for place in (*explanation.faces, *explanation.focus):
+        canvas.pen.rectangle(canvas.corners(place), outline="white", width=canvas.line)
+    for number, others in enumerate(explanation.runners_up):
+        for other in others:
+            canvas.dashed(canvas.corners(other.box), _COLOURS[number % len(_COLOURS)], 0, 2, max(1, canvas.line // 2))
+    canvas.outline([canvas.corners(best.box) for best in explanation.boxes])
+    legend: list[tuple[str, str]] = []
     for number, (best, others) in enumerate(zip(explanation.boxes, explanation.runners_up, strict=True)):
         colour = _COLOURS[number % len(_COLOURS)]
+        canvas.tag(canvas.corners(best.box), labels[number], colour)
+        legend.append((colour, f"{labels[number]}: keeps {best.score:.2f} of what the map shows"))
         for rank, other in enumerate(others, 2):
-            around = frame(other.box, (number + rank) * line)
-            pen.rectangle(around, outline=colour, width=1)
-            pen.text((around[2] - line, around[3] - line), f"{rank}: {other.score:.2f}", colour, font, anchor="rd")
-        around = frame(best.box, number * line)
-        pen.rectangle(around, outline=colour, width=line)
-        _tag(pen, around, f"{labels[number]}: {best.score:.2f}", colour, font, line)
-    x, y = (value * scale for value in explanation.focal_point)
-    pen.line((x - 5 * line, y, x + 5 * line, y), "white", line)
-    pen.line((x, y - 5 * line, x, y + 5 * line), "white", line)
-    said = "{:.0f}, {:.0f} px\n{:.2f}, {:.2f}".format(*explanation.focal_point, *explanation.focal_share)
-    to_the_left = x > image.width / 2
-    at = (x + (-6 if to_the_left else 6) * line, y + line)
-    pen.multiline_text(
-        at, said, "white", font, anchor="ra" if to_the_left else "la", stroke_width=2, stroke_fill="black"
+            canvas.tag(canvas.corners(other.box), f"{labels[number]} #{rank}", colour, small=True)
+            lost = ", but would cut a box that must count" if other.score > best.score else ""
+            legend.append((colour, f"   #{rank}: {other.score:.2f}{lost}"))
+    x, y = (value * canvas.scale for value in explanation.focal_point)
+    for colour, width in (("black", canvas.line + 2), ("white", canvas.line)):
+        canvas.pen.line((x - 5 * canvas.line, y, x + 5 * canvas.line, y), colour, width)
+        canvas.pen.line((x, y - 5 * canvas.line, x, y + 5 * canvas.line), colour, width)
+    point = "{:.0f}, {:.0f} pixels; {:.2f}, {:.2f} of the sides".format(
+        *explanation.focal_point, *explanation.focal_share
     )
-    file = io.BytesIO()
-    image.save(file, EXTENSIONS[extension])
-    return file.getvalue()
+    legend.append(("white", f"cross: focal point, {point}"))
+    if explanation.faces:
+        legend.append(("white", f"white: {len(explanation.faces)} face(s)"))
+    if explanation.focus:
+        legend.append(("white", f"white: {len(explanation.focus)} box(es) that must count"))
+    legend.append(("#FF5A1E", "glow: the map, what the engine thinks matters"))
+    return canvas.encoded(canvas.above(legend), extension)
 
 
-def _tag(
-    pen: ImageDraw.ImageDraw,
-    frame: tuple[int, int, int, int],
-    label: str,
-    colour: str,
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-    line: int,
-) -> None:
-    left, top = frame[0] + line, frame[1] + line
-    width, height = pen.textbbox((0, 0), label, font=font)[2:]
-    pen.rectangle((left, top, left + width + 2 * line, top + height + 2 * line), fill=colour)
-    pen.text((left + line, top + line), label, fill="black", font=font)
+class _Canvas(NamedTuple):
+    """A picture to draw into, scaled to fit a screen."""
+
+    image: Image.Image
+    pen: ImageDraw.ImageDraw
+    scale: float
+    line: int  # pixels
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont
+    tags: list[_Corners]  # where labels are already
+
+    @classmethod
+    def of(cls, picture: bytes, limits: Limits) -> _Canvas:
+        image = open_upright(picture, limits)[0].convert("RGB")
+        scale = min(1.0, _SIDE / max(image.size))
+        image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+        line = max(2, round(max(image.size) / 250))
+        font = ImageFont.load_default(size=max(12, round(max(image.size) / 36)))
+        return cls(image, ImageDraw.Draw(image), scale, line, font, [])
+
+    def corners(self, box: tuple[int, int, int, int]) -> _Corners:
+        """Return a half-open box of the picture as its first and last column and row on the canvas."""
+        left, top, right, bottom = (round(edge * self.scale) for edge in box)
+        return left, top, max(left, right - 1), max(top, bottom - 1)
+
+    def outline(self, frames: Sequence[_Corners]) -> None:
+        """Draw frames just inside their edges; on an edge that several share, their colours take turns."""
+        for number, frame in enumerate(frames):
+            self.pen.rectangle(frame, outline=_COLOURS[number % len(_COLOURS)], width=self.line)
+        for number, frame in enumerate(frames):
+            self.dashed(frame, _COLOURS[number % len(_COLOURS)], number, len(frames), self.line)
+
+    def dashed(self, frame: _Corners, colour: str, turn: int, turns: int, width: int) -> None:
+        """Draw every `turns`-th dash of a frame, beginning with number `turn`."""
+        left, top, right, bottom = frame
+        dash = 6 * self.line
+        for at in range(left - left % dash, right + 1, dash):
+            if at // dash % turns == turn:
+                first, last = max(left, at), min(right, at + dash - 1)
+                self.pen.rectangle((first, top, last, min(bottom, top + width - 1)), colour)
+                self.pen.rectangle((first, max(top, bottom - width + 1), last, bottom), colour)
+        for at in range(top - top % dash, bottom + 1, dash):
+            if at // dash % turns == turn:
+                first, last = max(top, at), min(bottom, at + dash - 1)
+                self.pen.rectangle((left, first, min(right, left + width - 1), last), colour)
+                self.pen.rectangle((max(left, right - width + 1), first, right, last), colour)
+
+    def tag(self, frame: _Corners, label: str, colour: str, small: bool = False) -> None:
+        """Write a label into a frame, at its top left or at the next place where it hides no other label."""
+        width, height = (round(side) for side in self.pen.textbbox((0, 0), label, font=self.font)[2:])
+        wide, high = width + 2 * self.line, height + 2 * self.line
+        left, top, right, bottom = frame
+        places = [
+            (x, y)
+            for y in range(top, max(top + 1, bottom - high), high + 1)
+            for x in range(left, max(left + 1, right - wide), wide + 1)
+        ]
+        x, y = next((place for place in places if self._free(place, wide, high)), places[0])
+        self.tags.append((x, y, x + wide, y + high))
+        if small:
+            self.pen.rectangle((x, y, x + wide, y + high), fill="black", outline=colour)
+        else:
+            self.pen.rectangle((x, y, x + wide, y + high), fill=colour)
+        self.pen.text((x + self.line, y + self.line), label, fill=colour if small else "black", font=self.font)
+
+    def _free(self, place: tuple[int, int], wide: int, high: int) -> bool:
+        x, y = place
+        return all(
+            x + wide < left or right < x or y + high < top or bottom < y for left, top, right, bottom in self.tags
+        )
+
+    def above(self, legend: Sequence[tuple[str, str]]) -> Image.Image:
+        """Return the picture with the legend below it: a line of text for each colour."""
+        boxes = [self.pen.textbbox((0, 0), text, font=self.font) for _, text in legend]
+        high = round(max(box[3] for box in boxes)) + 2 * self.line
+        wide = round(max(box[2] for box in boxes)) + high + 3 * self.line
+        whole = Image.new("RGB", (max(self.image.width, wide), self.image.height + high * len(legend)), "#202020")
+        whole.paste(self.image)
+        pen = ImageDraw.Draw(whole)
+        for number, (colour, text) in enumerate(legend):
+            y = self.image.height + number * high
+            pen.rectangle((self.line, y + self.line, high - self.line, y + high - self.line), fill=colour)
+            pen.text((high + self.line, y + self.line), text, fill="white", font=self.font)
+        return whole
+
+    @staticmethod
+    def encoded(image: Image.Image, extension: str) -> bytes:
+        file = io.BytesIO()
+        image.save(file, EXTENSIONS[extension])
+        return file.getvalue()

@@ -51,10 +51,9 @@ def find(
     the engine chooses. Boxes are half-open pixels of the picture as displayed.
 
     `focus` are boxes that must count: (left, top, right, bottom) or (left, top, right, bottom, weight), half-open
-    pixels of the picture as displayed, weight 1 if there is none. They and the faces that the engine finds (weight 1)
-    are never cut while another position of the window keeps them whole, faces with the whole head if there is room;
-    where not all fit, the largest sum of weights does. A focus of weight 1 also counts as much as all that the picture
-    shows by itself. With no ratios, the box holds them all.
+    pixels of the picture as displayed, weight 1 if there is none. They are never cut while another
+    position of the window keeps them whole; where not all fit, the largest sum of weights does. A focus of weight 1
+    also counts as much as all that the picture shows by itself. With no ratios, the box holds them all.
 
     `max_jpeg_megapixels` limits baseline JPEG, which is shrunk while it is decoded; `max_megapixels` everything else.
     Formats that take more memory for a pixel have a lower limit (see `cloudfn.crop.picture.Limits`): with these two

@@ -9,15 +9,13 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from cloudfn.crop import faces, margins, picture, saliency, window
+from cloudfn.crop import margins, picture, saliency, window
+from cloudfn.crop.faces import find_faces
 from cloudfn.crop.values import Box, Explanation, Found, Placed, Point, Size
 
-# A face counts as much as a hint of this weight where a window holds it, and as much again with the whole head.
-_FACE = 0.5
-# How far a head reaches above its face, in heights of the face.
-_HAIR = 0.5
-# Cells; sigma of the blur under which the peak of the map is the focal point: the middle of a part, not its edge.
-_FOCAL = 4
+# The aspect ratios whose best boxes agree on the focal point, from a story's to a film's.
+_FOCAL = (9 / 16, 3 / 4, 1, 4 / 3, 16 / 9)
+_PART = 4  # cells; sigma of the blur under which the map's peak is the middle of a part, not its edge
 
 
 class Analysis:
@@ -26,41 +24,63 @@ class Analysis:
     def __init__(self, rgb: npt.NDArray[np.uint8], size: Size, focus: Sequence[tuple[float, ...]] = ()) -> None:
         """`rgb`: the picture as displayed, squeezed into (FINE, FINE, 3); `size`: how large it is displayed."""
         self.size = size
+        self._rgb = rgb
         self.map = saliency.saliency_map(saliency.Layers(rgb), saliency.weights()).astype(np.float64)
         self.map /= self.map.sum()
-        found = faces.find_faces(rgb, size)
-        self.faces = tuple(_outward(face, size) for face in found)
-        heads = [_outward(face, size) for face in found - (found[:, 3:] - found[:, 1:2]) * (0, _HAIR, 0, 0)]
         self.focus = tuple(_hints(focus, size))
         for box, weight in self.focus:
             inside = margins.covered(box, size, saliency.CELLS)
             self.map += weight * inside / inside.sum()
-        self.kept = (*((part, _FACE) for part in (*self.faces, *heads)), *self.focus)
         self.columns = window.cumulative(self.map.sum(axis=0))
         self.rows = window.cumulative(self.map.sum(axis=1))
 
     def boxes(self, ratio: float | None) -> list[Placed]:
         """The best box of this aspect ratio, then the runners-up; with None the one of the engine's own ratio."""
         if ratio is not None:
-            return window.best(self.columns, self.rows, self.size, ratio, self.kept)
-        box = margins.free_box(self.map, self.size, saliency.weights().margins, [box for box, _ in self.kept])
+            return window.best(self.columns, self.rows, self.size, ratio, self.focus)
+        box = margins.free_box(self.map, self.size, saliency.weights().margins, [box for box, _ in self.focus])
         return [Placed(box, margins.share(self.map, box, self.size))]
 
     def explain(self, ratios: Sequence[float]) -> Explanation:
         """See `Found.explain`."""
-        smooth = saliency.blur(self.map.astype(np.float32), _FOCAL)
-        row, column = (float(at + 0.5) / saliency.CELLS for at in np.unravel_index(smooth.argmax(), smooth.shape))
+        faces = tuple(_outward(face, self.size) for face in find_faces(self._rgb, self.size))
+        share = self.focal_share(faces)
         boxes = [self.boxes(ratio) for ratio in ratios or (None,)]
         return Explanation(
             size=self.size,
             map=self.map,
             boxes=tuple(best for best, *_ in boxes),
             runners_up=tuple(tuple(others) for _, *others in boxes),
-            faces=self.faces,
+            faces=faces,
             focus=tuple(box for box, _ in self.focus),
-            focal_point=Point(column * self.size.width, row * self.size.height),
-            focal_share=Point(column, row),
+            focal_point=Point(share.x * self.size.width, share.y * self.size.height),
+            focal_share=share,
         )
+
+    def focal_share(self, faces: Sequence[Box]) -> Point:
+        """Return the one point that stands for the best boxes of all usual ratios, in shares of the sides."""
+        if faces:
+            left, top, right, bottom = faces[0]
+            x, y = (left + right) / 2, (top + bottom) / 2
+        else:
+            smooth = saliency.blur(self.map.astype(np.float32), _PART)
+            row, column = np.unravel_index(smooth.argmax(), smooth.shape)
+            x, y = (float(at + 0.5) / saliency.CELLS * side for at, side in zip((column, row), self.size, strict=True))
+        boxes = [self.boxes(ratio)[0].box for ratio in _FOCAL]
+        return Point(
+            _within([(box.left, box.right) for box in boxes], x) / self.size.width,
+            _within([(box.top, box.bottom) for box in boxes], y) / self.size.height,
+        )
+
+
+def _within(spans: Sequence[tuple[int, int]], wanted: float) -> float:
+    """Return the place inside all spans that is nearest to the wanted one; the narrow ones win where not all meet."""
+    low, high = -math.inf, math.inf
+    for start, stop in sorted(spans, key=lambda span: span[1] - span[0]):
+        if max(low, start) < min(high, stop):
+            low, high = max(low, start), min(high, stop)
+    # half a pixel inside: a point on the edge belongs to what is beyond it
+    return min(max(wanted, low + 0.5), high - 0.5)
 
 
 def _outward(place: npt.NDArray[np.float64], size: Size) -> Box:

@@ -107,7 +107,8 @@ def hard_swish(maps: Map) -> Map:
 
 
 def sigmoid(values: Map) -> Map:
-    return np.asarray(1 / (1 + np.exp(-values)))
+    """1 / (1 + exp(-x)); below -80, where exp(-x) is beyond 32 bits, as at -80."""
+    return np.asarray(1 / (1 + np.exp(-np.maximum(values, np.float32(-80)))))
 
 
 @cache

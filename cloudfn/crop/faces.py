@@ -78,7 +78,7 @@ def _places(maps: Map, name: str) -> tuple[Map, Map]:
     middle = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(_SIDE / side)
     x, y = x + middle, y + middle[:, None]
     boxes = np.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], axis=-1)
-    return sigmoid(np.clip(logits, -80, 80)).ravel(), boxes.reshape(-1, 4)
+    return sigmoid(logits).ravel(), boxes.reshape(-1, 4)
 
 
 def _largest(maps: Map) -> Map:

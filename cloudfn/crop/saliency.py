@@ -8,7 +8,7 @@ is two matrix products.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
@@ -22,13 +22,13 @@ from cloudfn.crop.convolution import Map, product, sigmoid
 CELLS = 64
 FINE = 2 * CELLS  # edges are measured at twice the resolution
 _STRIP = 6  # cells of the picture's border that are taken as background
-TOP = 0.55  # strength of the top weighting; tests/benchmarks/README.md has the curve between objects and heads
-_WIDE = 6  # cells; sigma of the wide blur of a feature
+TOP = 0.05  # strength of the top weighting; tests/benchmarks/README.md has the curve between objects and heads
+WIDE = 6  # cells; sigma of the wide blur of a feature
 _FAINT = 0.5  # standard deviation in Lab units: a picture that varies less is flat, from twice as much on it is not
 
 
 @cache
-def _gaussian(sigma: float, side: int) -> Map:
+def gaussian(sigma: float, side: int) -> Map:
     """Matrix (side, side) that blurs along an axis; rows sum to 1, so the border is not darkened."""
     at = np.arange(side)
     kernel = np.exp(-0.5 * ((at[:, None] - at) / sigma) ** 2)
@@ -38,7 +38,7 @@ def _gaussian(sigma: float, side: int) -> Map:
 
 def blur(maps: Map, sigma: float) -> Map:
     """Gaussian blur of the last two axes, which are equally long; `sigma` in cells."""
-    kernel = _gaussian(sigma, maps.shape[-1])
+    kernel = gaussian(sigma, maps.shape[-1])
     return product(kernel, product(kernel, maps).swapaxes(-1, -2)).swapaxes(-1, -2)
 
 
@@ -54,6 +54,7 @@ _LINEAR = np.where(_LEVELS > 0.04045, ((_LEVELS + 0.055) / 1.055) ** 2.4, _LEVEL
 _XYZ = np.array(
     [[0.433953, 0.376219, 0.189828], [0.212673, 0.715152, 0.072175], [0.017758, 0.109477, 0.872766]], dtype=np.float32
 )
+_OPPONENT = np.array([[0, 116, 0], [500, -500, 0], [0, 200, -200]], dtype=np.float32)
 
 
 def lab(rgb: npt.NDArray[np.uint8]) -> Map:
@@ -61,9 +62,9 @@ def lab(rgb: npt.NDArray[np.uint8]) -> Map:
 
     Without the linear toe of the formula: everything darker than L = 8 counts as 8.
     """
-    linear = _LINEAR.take(rgb).reshape(-1, 3).T
-    x, y, z = np.cbrt(np.maximum(_XYZ @ linear, np.float32(0.008856)))
-    planes = np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+    xyz = _XYZ @ _LINEAR.take(rgb).reshape(-1, 3).T
+    planes = _OPPONENT @ np.cbrt(np.maximum(xyz, np.float32(0.008856)))
+    planes[0] -= 16
     return np.asarray(planes.reshape(3, *rgb.shape[:2]))
 
 
@@ -81,15 +82,22 @@ class Layers:
         # background prior of Zhang et al., "Minimum Barrier Salient Object Detection at 80 FPS", ICCV 2015.
         planes = self.lab
         strips = (planes[:, :_STRIP], planes[:, -_STRIP:], planes[:, :, :_STRIP], planes[:, :, -_STRIP:])
-        self.strips = np.stack([_mahalanobis(self.blurred[1], strip.reshape(3, -1)) for strip in strips])
+        self.strips = _mahalanobis(self.blurred[1], [strip.reshape(3, -1) for strip in strips])
 
 
-def _mahalanobis(planes: Map, sample: Map) -> Map:
-    """Distance of each cell of (3, rows, columns) from the colours (3, n)."""
-    covariance = np.cov(sample) + 20 * np.eye(3)  # the variance of faint noise, so that a flat sample has a distance
-    whiten = np.linalg.cholesky(np.linalg.inv(covariance)).T.astype(np.float32)
-    centred = planes.reshape(3, -1) - sample.mean(axis=1, keepdims=True)
-    return np.asarray(np.sqrt(((whiten @ centred) ** 2).sum(axis=0)).reshape(planes.shape[1:]))
+def _mahalanobis(planes: Map, samples: Sequence[Map]) -> Map:
+    """Distance of each cell of (3, rows, columns) from each sample of colours (3, n): (samples, rows, columns)."""
+    whitening, middles = [], []
+    for sample in samples:
+        covariance = np.cov(sample) + 20 * np.eye(
+            3
+        )  # the variance of faint noise, so that a flat sample has a distance
+        whitening.append(np.linalg.cholesky(np.linalg.inv(covariance)).T)
+        middles.append(whitening[-1] @ sample.mean(axis=1))
+    whitened = np.concatenate(whitening).astype(np.float32) @ planes.reshape(3, -1)
+    whitened -= np.concatenate(middles).astype(np.float32)[:, None]
+    whitened *= whitened
+    return np.asarray(np.sqrt(whitened.reshape(len(samples), 3, -1).sum(axis=1)).reshape(-1, *planes.shape[1:]))
 
 
 # --- Features: Layers -> Map ---------------------------------------------------------------------------------------
@@ -182,11 +190,11 @@ def feature_map(name: str, layers: Layers) -> Map:
 
 def wide(maps: Map) -> Map:
     """What surrounds each cell."""
-    return blur(maps, _WIDE)
+    return blur(maps, WIDE)
 
 
 @cache
-def _between(cells: int) -> Map:
+def between(cells: int) -> Map:
     """Matrix (CELLS, cells) of linear interpolation along an axis; beyond the outermost middles nothing changes."""
     at = np.clip((np.arange(CELLS) + 0.5) * cells / CELLS - 0.5, 0, cells - 1)
     return np.asarray(np.maximum(0, 1 - np.abs(at[:, None] - np.arange(cells))), dtype=np.float32)
@@ -194,8 +202,8 @@ def _between(cells: int) -> Map:
 
 def enlarged(maps: Map) -> Map:
     """Coarse maps (..., n, n), interpolated to (..., CELLS, CELLS)."""
-    between = _between(maps.shape[-1])
-    return product(between, product(between, maps.swapaxes(-1, -2)).swapaxes(-1, -2))
+    matrix = between(maps.shape[-1])
+    return product(matrix, product(matrix, maps.swapaxes(-1, -2)).swapaxes(-1, -2))
 
 
 def saliency_map(layers: Layers, model: Weights) -> Map:

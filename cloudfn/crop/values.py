@@ -51,9 +51,13 @@ class Explanation:
 
     `map` is the saliency: shape (64, 64), rows first, cell (i, j) covers the share i/64 .. (i + 1)/64 of the height and
     likewise of the width; with no focus it sums to 1, and each focus adds its weight. `boxes` are those that were
-    found, `runners_up` for each of them the best other positions of the same window, at most two. `faces` are never
-    cut while another position of a window keeps them whole; `focus` are the caller's boxes. The focal point is the
-    peak of the map, in pixels (`focal_point`) and in shares 0..1 of the sides (`focal_share`).
+    found, `runners_up` for each of them the best other positions of the same window, at most two. `faces` are
+    those that are large enough to be found; they decide on the focal point alone, as heads count in the map by
+    themselves. `focus` are the caller's boxes.
+
+    The focal point stands for the crops where only one point can be kept, as in CSS's `object-position`: the middle of
+    the surest face, or else of the part that matters most; inside the best box of every ratio from 9:16 to 16:9
+    whenever one point can be. It comes in pixels (`focal_point`) and in shares 0..1 of the sides (`focal_share`).
     """
 
     size: Size

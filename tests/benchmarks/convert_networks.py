@@ -1,7 +1,8 @@
-"""Take the engine's two networks out of MediaPipe's wheel: `python tests/benchmarks/convert_networks.py WHEEL`.
+"""Take the engine's two networks out of MediaPipe's wheel: `python -m tests.benchmarks.convert_networks WHEEL`.
 
 WHEEL is `mediapipe-0.10.21-*.whl` from PyPI (`pip download --no-deps mediapipe==0.10.21`), Apache License 2.0. Writes
-cloudfn/crop/people.npz and faces.npz: 16-bit floats, as the wheel has them. Needs the package `tflite` (2.18) besides.
+cloudfn/crop/faces.npz, in 16-bit floats, as the wheel has them; that for people is where `set_weights.py` starts from.
+Needs the package `tflite` (2.18) besides.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ OUT = Path(faces.__file__).parent
 _SQUEEZING = (0, 3, 4, 5, 6, 7)  # the blocks of the segmentation network that weigh their channels
 
 
-def people() -> list[str]:
+def people_layers() -> list[str]:
     """The layers of the first half, in the file's order."""
     names = ["stem"]
     for block in range(8):
@@ -33,7 +34,7 @@ def people() -> list[str]:
     return names
 
 
-def blazeface() -> list[str]:
+def face_layers() -> list[str]:
     blocks = [f"{block}.{layer}" for block in range(16) for layer in ("filter", "project")]
     return ["stem", *blocks, "fine.score", "coarse.score", "fine.box", "coarse.box"]
 
@@ -56,8 +57,10 @@ def convolutions(file: bytes) -> Iterator[tuple[npt.NDArray[np.float16], npt.NDA
             yield stored[inputs[1]], stored[inputs[2]]
 
 
-def convert(file: bytes, names: list[str], out: Path) -> None:
-    """Pointwise kernels become matrices, depthwise ones (size, size, channels)."""
+def convert(wheel: Path, name: str, names: list[str]) -> dict[str, npt.NDArray[np.float16]]:
+    """Read a network of the wheel; pointwise kernels become matrices, depthwise ones (size, size, channels)."""
+    with zipfile.ZipFile(wheel) as files:
+        file = files.read(f"mediapipe/modules/{name}.tflite")
     arrays = {}
     for name, (kernel, bias) in zip(names, convolutions(file), strict=False):  # the second half is left out
         if name.endswith(".filter"):
@@ -65,17 +68,21 @@ def convert(file: bytes, names: list[str], out: Path) -> None:
         elif kernel.shape[1:3] == (1, 1):
             kernel = kernel[:, 0, 0]
         arrays[f"{name}.kernel"], arrays[f"{name}.bias"] = kernel, bias
-    save: Any = np.savez_compressed  # its type has no place for names that are made here
-    save(out, **arrays)
+    return arrays
+
+
+def published_people(wheel: Path) -> dict[str, npt.NDArray[np.float16]]:
+    """The first half of the network for selfie segmentation, by name of the layer."""
+    return convert(wheel, "selfie_segmentation/selfie_segmentation", people_layers())
+
+
+def save(path: Path, arrays: dict[str, npt.NDArray[np.float16]]) -> None:
+    write: Any = np.savez_compressed  # its type has no place for names that are made elsewhere
+    write(path, **arrays)
 
 
 def main() -> None:
-    modules = "mediapipe/modules"
-    with zipfile.ZipFile(sys.argv[1]) as wheel:
-        selfie = wheel.read(f"{modules}/selfie_segmentation/selfie_segmentation.tflite")
-        short_range = wheel.read(f"{modules}/face_detection/face_detection_short_range.tflite")
-    convert(selfie, people(), OUT / "people.npz")
-    convert(short_range, blazeface(), OUT / "faces.npz")
+    save(OUT / "faces.npz", convert(Path(sys.argv[1]), "face_detection/face_detection_short_range", face_layers()))
 
 
 if __name__ == "__main__":

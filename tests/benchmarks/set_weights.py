@@ -1,22 +1,25 @@
-"""Set the engine's weights: `python tests/benchmarks/set_weights.py DATA [--folds 5 [--ablate]]`.
+"""Set the engine's weights: `python -m tests.benchmarks.set_weights DATA WHEEL [--folds 3]`.
 
-Writes cloudfn/crop/weights.json, or with --folds says what weights set on the other folds are worth on each fold; with
---ablate besides, what they are worth when a part is left out and the rest is set again. Needs PyTorch besides the
-package.
+Goes from the network as MediaPipe publishes it (WHEEL, see `convert_networks.py`) to cloudfn/crop/people.npz and
+weights.json, or with --folds says what weights set on the other folds are worth on each fold. The seed is fixed. Needs
+PyTorch and tflite besides the package; nothing else in the repository does.
 
 DATA is a folder with three sets of photographs, none of which may be shipped; each has `images/` and `meta.json`
 (file name: {"w", "h", ...}):
 
 - ecssd (Shi et al., "Hierarchical image saliency detection on extended CSSD", PAMI 2016): `gt/` has a mask of the
   salient object for each picture.
-- humanseg: `gt/` has a mask of the people. Their heads are the top fifth of the mask's height.
+- humanseg: `gt/` has a mask of the people.
 - fcdb (Chen et al., "Quantitative analysis of automatic image cropping algorithms", WACV 2017): "boxes" in meta.json
   has the crop that a person drew, half-open.
 
+`heads.json` beside this file has boxes of the heads of people and animals in the first two, drawn by hand for this
+project: {"<set>/<file>": {"w", "h", "heads": [{"box": [left, top, right, bottom], "kind"}]}}, half-open pixels.
+
 What is optimised is what the engine does: for each picture and ratio the window slides over the map, a softmax over
 its positions gives the expected share of the object, of the heads, or the expected intersection over union with the
-person's crop. Maps are pooled to 32 x 32 meanwhile. The model is set with a learnt top weight; the engine's own was
-chosen from the curve in README.md.
+person's crop. The network and the logistic model above it are tuned together; what ships is the mean of the weights of
+several runs, which differ in their order and jitter. Maps have 32 x 32 cells meanwhile.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,29 +36,35 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cloudfn.crop import margins, people, picture, saliency, window
+from cloudfn.crop import convolution, margins, people, picture, saliency, window
 from cloudfn.crop.values import Box, Size
+from tests.benchmarks import convert_networks
 
 torch: Any = importlib.import_module("torch")
+F: Any = importlib.import_module("torch.nn.functional")
 
 Array = npt.NDArray[Any]
+Tensor = Any
 
 RATIOS = (1.0, 2.35, 16 / 9, 3 / 4, 9 / 16, 4 / 3)
 SIDE = saliency.CELLS // 2
 POSITIONS = 41
-STEPS, AGAIN, RATE, DECAY = 80, 20, 0.08, 1e-2
-HEADS, PEOPLE, PIXELS = 0.2, 0.5, 0.2  # weights of the losses beside that of the objects
+SEEDS = (0, 1, 2)
+EPOCHS, BATCH, RATE, DECAY = 10, 64, 1e-3, 1e-3
+START_STEPS, START_RATE, START_DECAY = 60, 0.08, 1e-2  # of the model above the published network
+WEIGHTS = {"objects": 1.0, "people's heads": 0.2, "crops": 0.5, "heads": 0.15, "animals' heads": 0.15}  # of the losses
+PIXELS = 0.2  # weight of the cross-entropy with the mask
+TOP = 0.3  # the top weight while the weights are set; the engine's own is chosen from the curve in README.md
 SOFTNESS = 0.03  # of the softmax, in shares of the saliency
-SIDES = ("side", "top", "bottom")
-CHANNELS = sum(people.LEVELS.values())
-COUNT = CHANNELS + len(saliency.FEATURES)
-OUT = Path(saliency.__file__).with_name("weights.json")
+FEATURES = len(saliency.FEATURES)
+OUT = Path(saliency.__file__).parent
 
 
 class Slide(NamedTuple):
     """One picture and ratio: which axis slides (0: x), the window's share of it, and what each position is worth."""
 
     photo: int
+    kind: str
     ratio: float
     axis: int
     share: float
@@ -69,22 +78,15 @@ class Photo(NamedTuple):
     rgb: Array
     mask: Array  # of the object, (SIDE, SIDE), 0..1
     drawn: Box  # fcdb: by a person; else the whole picture
+    heads: tuple[Box, ...]
 
 
-class Start(NamedTuple):
-    """A model as tensors."""
-
-    weights: Any
-    bias: Any
-    top: Any
-
-
-def slide(number: int, size: Size, ratio: float, worth: Callable[[Box], float]) -> Slide:
+def slide(number: int, kind: str, size: Size, ratio: float, worth: Callable[[Box], float]) -> Slide:
     wide, high = window.largest(size, ratio)
     axis = 0 if wide < size.width else 1
     starts = np.round(np.linspace(0, size[axis] - (wide, high)[axis], POSITIONS)).astype(int)
     boxes = [Box(at, 0, at + wide, high) if axis == 0 else Box(0, at, wide, at + high) for at in starts.tolist()]
-    return Slide(number, ratio, axis, (wide, high)[axis] / size[axis], np.array([worth(box) for box in boxes]))
+    return Slide(number, kind, ratio, axis, (wide, high)[axis] / size[axis], np.array([worth(box) for box in boxes]))
 
 
 def overlap(box: Box, other: Box) -> float:
@@ -100,154 +102,301 @@ def kept(mask: Array, box: Box) -> float:
 
 
 def load(data: Path) -> tuple[list[Photo], list[Slide]]:
+    drawn_heads = json.loads(Path(__file__).with_name("heads.json").read_bytes())
     photos: list[Photo] = []
     found: list[Slide] = []
     for kind in ("ecssd", "humanseg", "fcdb"):
         for name, meta in sorted(json.loads((data / kind / "meta.json").read_bytes()).items()):
             rgb, size = picture.read_grid((data / kind / "images" / name).read_bytes(), saliency.FINE, picture.Limits())
+            number = len(photos)
             if kind == "fcdb":
                 drawn = Box(*meta["boxes"][0])
                 ratio = (drawn.right - drawn.left) / (drawn.bottom - drawn.top)
-                found.append(slide(len(photos), size, ratio, partial(overlap, drawn)))
-                photos.append(Photo(kind, name, size, rgb, np.zeros((SIDE, SIDE)), drawn))
+                found.append(slide(number, "crops", size, ratio, partial(overlap, drawn)))
+                photos.append(Photo(kind, name, size, rgb, np.zeros((SIDE, SIDE)), drawn, ()))
                 continue
             image = Image.open((data / kind / "gt" / name).with_suffix(".png")).convert("L")
-            mask = np.asarray(image) > 127
-            wanted = mask.copy()
-            if kind == "humanseg":
-                rows = np.flatnonzero(mask.any(axis=1))
+            wanted = np.asarray(image) > 127
+            if kind == "humanseg":  # the top fifth of the people
+                rows = np.flatnonzero(wanted.any(axis=1))
+                wanted = wanted.copy()
                 wanted[rows[0] + max(1, (rows[-1] + 1 - rows[0]) // 5) :] = False
-            found += [slide(len(photos), size, ratio, partial(kept, wanted)) for ratio in RATIOS]
+            what = "objects" if kind == "ecssd" else "people's heads"
+            found += [slide(number, what, size, ratio, partial(kept, wanted)) for ratio in RATIOS]
+            heads = drawn_heads[f"{kind}/{name}"]["heads"]
+            if heads:
+                covered = np.zeros(wanted.shape, dtype=bool)
+                for left, top, right, bottom in (head["box"] for head in heads):
+                    covered[top:bottom, left:right] = True
+                what = "heads" if any(head["kind"] == "person" for head in heads) else "animals' heads"
+                found += [slide(number, what, size, ratio, partial(kept, covered)) for ratio in RATIOS[:5]]
             cells = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX)) / 255
-            photos.append(Photo(kind, name, size, rgb, cells, Box(0, 0, *size)))
-    return photos, found
+            boxes = tuple(Box(*head["box"]) for head in heads)
+            photos.append(Photo(kind, name, size, rgb, cells, Box(0, 0, *size), boxes))
+    return photos, [one for one in found if one.worth.max() > 0]
 
 
 def pooled(maps: Array) -> Array:
     return np.asarray(maps.reshape(*maps.shape[:-2], SIDE, 2, SIDE, 2).mean(axis=(-3, -1)))
 
 
-def feature_maps(photos: list[Photo]) -> Array:
-    """(photos, 2 x maps, SIDE, SIDE): the network's maps and the features as they are, then each blurred wide."""
-    maps = np.empty((len(photos), 2 * COUNT, SIDE, SIDE), dtype=np.float32)
+def feature_maps(photos: Sequence[Photo]) -> Array:
+    """(photos, 2 x features, SIDE, SIDE): the features as they are, then each blurred wide."""
+    maps = np.empty((len(photos), 2 * FEATURES, SIDE, SIDE), dtype=np.float32)
     for number, photo in enumerate(photos):
         layers = saliency.Layers(photo.rgb)
-        features = [saliency.feature_map(name, layers) for name in saliency.FEATURES]
-        levels = [saliency.enlarged(level) for level in people.levels(photo.rgb)]
-        raw = np.concatenate([*levels, np.stack(features)])
+        raw = np.stack([saliency.feature_map(name, layers) for name in saliency.FEATURES])
         maps[number] = np.concatenate([pooled(raw), pooled(saliency.wide(raw))])
     return maps
 
 
-def profiles(maps: Any, top: Any) -> tuple[Any, Any]:
-    """Shares of the top-weighted maps by column and by row."""
-    rows = maps.sum(2)
-    above = (rows.cumsum(1) - rows) / rows.sum(1, keepdim=True)
-    weighted = maps * (1 - top * above)[:, :, None]
-    total = weighted.sum((1, 2))[:, None]
-    return weighted.sum(1) / total, weighted.sum(2) / total
+# --- The network and the model above it ------------------------------------------------------------------------------
+
+
+def padded(maps: Tensor, size: int, stride: int) -> Tensor:
+    """`maps` with the zeros that "SAME" adds."""
+    side = maps.shape[-1]
+    missing = max((-(-side // stride) - 1) * stride + size - side, 0)
+    return F.pad(maps, (missing // 2, missing - missing // 2) * 2)
+
+
+def levels(network: dict[str, Tensor], maps: Tensor) -> list[Tensor]:
+    """What `people.levels` computes, for pictures (n, 3, side, side) and not mirrored."""
+    seen = []
+    kernel = network["stem.kernel"].permute(0, 3, 1, 2)
+    maps = F.hardswish(F.conv2d(padded(maps, 3, 2), kernel, network["stem.bias"], 2))
+    for number, block in enumerate(people.BLOCKS):
+        before, activation = maps, F.relu if block.activation is convolution.relu else F.hardswish
+
+        def pointwise(maps: Tensor, layer: str, number: int = number) -> Tensor:
+            kernel, bias = (network[f"{number}.{layer}.{part}"] for part in ("kernel", "bias"))
+            return F.conv2d(maps, kernel[:, :, None, None], bias)
+
+        maps = activation(pointwise(maps, "expand"))
+        kernel = network[f"{number}.filter.kernel"].permute(2, 0, 1)[:, None]
+        maps = padded(maps, kernel.shape[-1], block.stride)
+        maps = activation(F.conv2d(maps, kernel, network[f"{number}.filter.bias"], block.stride, groups=maps.shape[1]))
+        if block.squeezes:
+            means = maps.mean((2, 3), keepdim=True)
+            maps = maps * torch.sigmoid(pointwise(F.relu(pointwise(means, "squeeze")), "excite"))
+        maps = pointwise(maps, "project")
+        if block.stride == 1:
+            maps = maps + before
+        if number in people.LEVELS:
+            seen.append(maps)
+    return seen
+
+
+class Model:
+    """The network, and for each of its maps, each feature and each place a weight; those of maps in units of spread."""
+
+    def __init__(self, network: dict[str, Tensor], features: int, places: int) -> None:
+        self.network = {name: values.clone().requires_grad_() for name, values in network.items()}
+        self.maps = [torch.zeros(2, channels, requires_grad=True) for channels in people.LEVELS.values()]
+        self.features = torch.zeros(features, requires_grad=True)
+        self.places = torch.zeros(places, requires_grad=True)
+        self.bias = torch.tensor(-1.0, requires_grad=True)
+
+    def above(self) -> list[Tensor]:
+        return [*self.maps, self.features, self.places]
+
+    def values(self) -> list[Tensor]:
+        return [*self.network.values(), *self.above(), self.bias]
 
 
 class Trainer:
     """The photographs as tensors, and the losses of a model on any of them."""
 
-    def __init__(self, photos: list[Photo], found: list[Slide]) -> None:
-        maps, places = feature_maps(photos), pooled(np.stack(list(saliency.PLACES.values())))
-        self.scale = np.concatenate([maps.std(axis=(0, 2, 3)), places.std(axis=(1, 2))])
-        self.shift = np.concatenate([maps.mean(axis=(0, 2, 3)), places.mean(axis=(1, 2))])
-        count = maps.shape[1]
-        self.maps = torch.tensor((maps - self.shift[:count, None, None]) / self.scale[:count, None, None])
-        self.places = torch.tensor((places - self.shift[count:, None, None]) / self.scale[count:, None, None]).float()
-        self.kinds = np.array([photo.kind for photo in photos])
+    def __init__(self, photos: list[Photo], found: list[Slide], network: dict[str, Tensor]) -> None:
+        torch.set_num_threads(1)  # what several threads add up depends on how many there are
+        features, places = feature_maps(photos), pooled(np.stack(list(saliency.PLACES.values())))
+        self.network, self.photos = network, photos
+        self.feature_scale, self.feature_shift = features.std(axis=(0, 2, 3)), features.mean(axis=(0, 2, 3))
+        self.place_scale, self.place_shift = places.std(axis=(1, 2)), places.mean(axis=(1, 2))
+        self.features = torch.tensor(
+            (features - self.feature_shift[:, None, None]) / self.feature_scale[:, None, None]
+        ).float()
+        self.places = torch.tensor((places - self.place_shift[:, None, None]) / self.place_scale[:, None, None]).float()
+        self.rgb = torch.tensor(np.stack([photo.rgb for photo in photos])).permute(0, 3, 1, 2)
         self.masks = torch.tensor(np.stack([photo.mask for photo in photos])).float()
-        self.photo = torch.tensor([slide.photo for slide in found])
-        self.axis = torch.tensor([slide.axis for slide in found])
-        self.share = torch.tensor([slide.share for slide in found])[:, None]
-        worth = np.stack([slide.worth for slide in found])
-        self.kept = torch.tensor(worth / np.maximum(worth.max(axis=1, keepdims=True), 1e-9)).float()
-        masked = np.array([photos[slide.photo].kind != "fcdb" for slide in found])
-        self.worth = torch.where(torch.tensor(masked)[:, None], self.kept, torch.tensor(worth).float())
+        self.masked = torch.tensor([photo.kind == "ecssd" for photo in photos])
+        self.kinds = np.array([one.kind for one in found])
+        self.axis = torch.tensor([one.axis for one in found])
+        self.share = torch.tensor([one.share for one in found])[:, None]
+        worth = torch.tensor(np.stack([one.worth for one in found])).float()
+        self.kept = worth / worth.amax(dim=1, keepdim=True)
+        self.worth = torch.where(torch.tensor(self.kinds == "crops")[:, None], worth, self.kept)
+        owners = np.array([one.photo for one in found])
+        self.slides = [torch.tensor(np.flatnonzero(owners == number)) for number in range(len(photos))]
+        halves = np.kron(np.eye(SIDE), [[0.5, 0.5]]).astype(np.float32)
+        self.grids: dict[int, tuple[Tensor, Tensor]] = {}
+        for cells in (saliency.FINE // 8, saliency.FINE // 16):
+            enlarging = saliency.between(cells)
+            blurring = saliency.gaussian(saliency.WIDE, saliency.CELLS) @ enlarging
+            self.grids[cells] = (torch.tensor(halves @ enlarging), torch.tensor(halves @ blurring))
 
-    def logits(self, weights: Any, bias: Any, which: Any) -> Any:
-        count = self.maps.shape[1]
-        local = torch.einsum("nfij,f->nij", self.maps[which], weights[:count])
-        return local + torch.einsum("fij,f->ij", self.places, weights[count:]) + bias
+    def spreads(self, which: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Mean and deviation of each map of the published network."""
+        with torch.no_grad():
+            parts = [levels(self.network, self.rgb[part].float() / 255) for part in which.split(128)]
+            wholes = [torch.cat(level) for level in zip(*parts, strict=True)]
+            return [(whole.mean((0, 2, 3)), whole.std((0, 2, 3))) for whole in wholes]
 
-    def shares(self, maps: Any, top: Any, which: Any) -> tuple[Any, Any]:
+    def logits(self, model: Model, spreads: list[Any], seen: list[Tensor], which: Tensor, mirrored: Tensor) -> Tensor:
+        """(n, SIDE, SIDE); where `mirrored`, the picture was, and so is the result."""
+        features = torch.einsum("nfij,f->nij", self.features[which], model.features)
+        total = torch.where(mirrored[:, None, None], features.flip(2), features) + model.bias
+        total = total + torch.einsum("fij,f->ij", self.places, model.places)
+        for maps, weights, (mean, spread) in zip(seen, model.maps, spreads, strict=True):
+            maps = (maps - mean[:, None, None]) / spread[:, None, None]
+            own, wide = torch.einsum("ncij,kc->knij", maps, weights)
+            enlarging, blurring = self.grids[maps.shape[-1]]
+            total = total + enlarging @ own @ enlarging.T + blurring @ wide @ blurring.T
+        return total
+
+    def shares(self, logits: Tensor, top: float, which: Tensor) -> tuple[Tensor, Tensor]:
         """Shares of the saliency at each position, and the numbers of the slides that belong to `which`."""
-        place = torch.full((len(self.kinds),), -1)
-        place[which] = torch.arange(len(which))
-        chosen = torch.nonzero(place[self.photo] >= 0)[:, 0]
-        columns, rows = profiles(maps, top)
-        at = place[self.photo[chosen]]
-        profile = torch.where(self.axis[chosen][:, None] == 0, columns[at], rows[at])
-        cumulated = torch.nn.functional.pad(profile.cumsum(1), (1, 0))
+        maps = weighted(logits, top)
+        slides = [self.slides[int(number)] for number in which]
+        chosen = torch.cat(slides)
+        at = torch.repeat_interleave(torch.arange(len(which)), torch.tensor([len(one) for one in slides]))
+        profile = torch.where(self.axis[chosen][:, None] == 0, maps.sum(1)[at], maps.sum(2)[at])
+        cumulated = F.pad(profile.cumsum(1), (1, 0))
         start = torch.linspace(0, 1, POSITIONS)[None] * (1 - self.share[chosen])
 
-        def read(position: Any) -> Any:
+        def read(position: Tensor) -> Tensor:
             cell = (position * SIDE).floor().clamp(0, SIDE - 1).long()
             part = position * SIDE - cell
             return cumulated.gather(1, cell) * (1 - part) + cumulated.gather(1, cell + 1) * part
 
         return read(start + self.share[chosen]) - read(start), chosen
 
-    def fit(self, which: Any, start: Start | None = None, held: Sequence[int] = ()) -> Start:
-        """The model, its weights in units of a feature's spread; `held` are weights that stay 0."""
-        begun = start or Start(torch.zeros(len(self.scale)), torch.tensor(-1.0), torch.tensor(0.0))
-        weights, bias, top = (value.clone() for value in begun)
-        free = torch.ones(len(self.scale))
-        free[list(held)] = 0
-        weights *= free
-        steps = STEPS if start is None else AGAIN
-        values = [value.requires_grad_(True) for value in (weights, bias, top)]
-        optimiser = torch.optim.Adam(values, lr=RATE if start is None else RATE / 4)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-        objects = which[self.kinds[which.numpy()] == "ecssd"]
-        for _ in range(steps):
+    def loss(self, logits: Tensor, which: Tensor) -> Tensor:
+        """What the positions lose against the best one, expected under a softmax of their shares; and the mask."""
+        shares, chosen = self.shares(logits, TOP, which)
+        lost = 1 - (torch.softmax(shares / SOFTNESS, 1) * self.kept[chosen]).sum(1)
+        kinds = self.kinds[chosen.numpy()]
+        total = sum(weight * lost[kinds == kind].mean() for kind, weight in WEIGHTS.items() if (kinds == kind).any())
+        masked = self.masked[which]
+        if masked.any():
+            total += PIXELS * F.binary_cross_entropy_with_logits(logits[masked], self.masks[which[masked]])
+        return total
+
+    def start(self, which: Tensor, spreads: list[Any]) -> Model:
+        """The published network, and the model that fits it."""
+        model = Model(self.network, self.features.shape[1], len(self.places))
+        with torch.no_grad():
+            parts = [levels(self.network, self.rgb[part].float() / 255) for part in which.split(128)]
+            seen = [torch.cat(level) for level in zip(*parts, strict=True)]
+        straight = torch.zeros(len(which), dtype=torch.bool)
+        optimiser = torch.optim.Adam([*model.above(), model.bias], lr=START_RATE)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, START_STEPS)
+        for _ in range(START_STEPS):
             optimiser.zero_grad()
-            logits = self.logits(weights, bias, which)
-            shares, chosen = self.shares(torch.sigmoid(logits), torch.sigmoid(top), which)
-            lost = 1 - (torch.softmax(shares / SOFTNESS, 1) * self.kept[chosen]).sum(1)
-            kinds = self.kinds[self.photo[chosen].numpy()]
-            masked = torch.isin(which, objects)
-            loss = (
-                lost[kinds == "ecssd"].mean()
-                + HEADS * lost[kinds == "humanseg"].mean()
-                + PEOPLE * lost[kinds == "fcdb"].mean()
-                + PIXELS * torch.nn.functional.binary_cross_entropy_with_logits(logits[masked], self.masks[objects])
-                + DECAY * (weights**2).sum()
-            )
-            loss.backward()
-            weights.grad *= free
+            loss = self.loss(self.logits(model, spreads, seen, which, straight), which)
+            (loss + START_DECAY * sum((weights**2).sum() for weights in model.above())).backward()
             optimiser.step()
             schedule.step()
-        return Start(*(value.detach() for value in values))
+        return model
 
-    def worth_by_kind(self, fitted: Start, which: Any) -> dict[str, float]:
-        """Mean worth of the best positions under the engine's top weight."""
+    def tune(self, which: Tensor, spreads: list[Any], seed: int) -> Model:
+        """Network and model together: one cycle of Adam, colours jittered, every other picture mirrored."""
+        chance = torch.Generator().manual_seed(seed)
+        model = self.start(which, spreads)
+        groups = [{"params": list(model.network.values())}, {"params": [*model.above(), model.bias]}]
+        optimiser = torch.optim.Adam(groups, lr=RATE)
+        steps = -(-len(which) // BATCH) * EPOCHS
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, [3 * RATE, 9 * RATE], steps, pct_start=0.15)
+        for _ in range(EPOCHS):
+            for batch in which[torch.randperm(len(which), generator=chance)].split(BATCH):
+
+                def noise(*shape: int, count: int = len(batch)) -> Tensor:
+                    return torch.randn(count, *shape, generator=chance)
+
+                pictures = self.rgb[batch].float() / 255 * (1 + 0.15 * noise(1, 1, 1)) * (1 + 0.05 * noise(3, 1, 1))
+                pictures = (pictures + 0.05 * noise(1, 1, 1)).clamp(0, 1)
+                mirrored = torch.rand(len(batch), generator=chance) < 0.5
+                pictures = torch.where(mirrored[:, None, None, None], pictures.flip(3), pictures)
+                optimiser.zero_grad()
+                logits = self.logits(model, spreads, levels(model.network, pictures), batch, mirrored)
+                logits = torch.where(mirrored[:, None, None], logits.flip(2), logits)
+                loss = self.loss(logits, batch) + DECAY * sum((weights**2).sum() for weights in model.above())
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.values(), 1.0)
+                optimiser.step()
+                schedule.step()
+        return model
+
+    def fit(self, which: Tensor) -> tuple[Model, list[Any]]:
+        """The mean of the weights of several runs, and the spreads of the maps."""
+        spreads = self.spreads(which)
+        runs = [self.tune(which, spreads, seed) for seed in SEEDS]
+        model = runs[0]
         with torch.no_grad():
-            maps = torch.sigmoid(self.logits(fitted.weights, fitted.bias, which))
-            shares, chosen = self.shares(maps, saliency.TOP, which)
+            for mean, *values in zip(model.values(), *[run.values() for run in runs], strict=True):
+                mean.copy_(sum(values) / len(values))
+            for values in model.network.values():
+                values.copy_(values.half())  # as they ship
+        return model, spreads
+
+    def predicted(self, model: Model, spreads: list[Any], which: Tensor) -> Tensor:
+        """Logits, the mean of the network's maps of the picture and its mirror image, as in the engine."""
+        parts = []
+        with torch.no_grad():
+            for part in which.split(128):
+                pictures = self.rgb[part].float() / 255
+                both = zip(levels(model.network, pictures), levels(model.network, pictures.flip(3)), strict=True)
+                seen = [(maps + mirror.flip(3)) / 2 for maps, mirror in both]
+                parts.append(self.logits(model, spreads, seen, part, torch.zeros(len(part), dtype=torch.bool)))
+        return torch.cat(parts)
+
+    def worth_by_kind(self, logits: Tensor, top: float, which: Tensor) -> dict[str, float]:
+        """Mean worth of the best positions."""
+        shares, chosen = self.shares(logits, top, which)
         worth = self.worth[chosen].gather(1, shares.argmax(1, keepdim=True))[:, 0].numpy()
-        kinds = self.kinds[self.photo[chosen].numpy()]
-        return {kind: float(worth[kinds == kind].mean()) for kind in ("ecssd", "humanseg", "fcdb")}
+        kinds = self.kinds[chosen.numpy()]
+        return {kind: float(worth[kinds == kind].mean()) for kind in WEIGHTS}
 
-    def model(self, fitted: Start) -> saliency.Weights:
-        """The model in the units of the features."""
-        scaled = fitted.weights.numpy() / self.scale
-        return as_model(scaled, float(fitted.bias - (scaled * self.shift).sum()))
+    def free(self, logits: Tensor, which: Tensor, top: float) -> tuple[list[Photo], list[Array]]:
+        """The photographs among `which` that a person has cropped, and their maps."""
+        drawn = [number for number in range(len(which)) if self.photos[int(which[number])].kind == "fcdb"]
+        maps = weighted(logits[drawn], top).numpy().astype(float)
+        return [self.photos[int(which[number])] for number in drawn], list(maps)
+
+    def exported(self, model: Model, spreads: list[Any]) -> tuple[dict[str, Array], saliency.Weights]:
+        """The network in 16 bits, and the model in the units of the maps and features."""
+        bias = float(model.bias)
+        pairs = []
+        for weights, (mean, spread) in zip(model.maps, spreads, strict=True):
+            scaled = (weights.detach() / spread).numpy()
+            bias -= float((scaled * mean.numpy()).sum())
+            pairs.append([(round(float(own), 5), round(float(wide), 5)) for own, wide in scaled.T])
+        features = model.features.detach().numpy() / self.feature_scale
+        places = model.places.detach().numpy() / self.place_scale
+        bias -= float((features * self.feature_shift).sum() + (places * self.place_shift).sum())
+        own, wide = (
+            [round(float(weight), 5) for weight in part] for part in (features[:FEATURES], features[FEATURES:])
+        )
+        by_feature = dict(zip(saliency.FEATURES, zip(own, wide, strict=True), strict=True))
+        by_place = {name: round(float(weight), 5) for name, weight in zip(saliency.PLACES, places, strict=True)}
+        network = {name: values.detach().numpy().astype(np.float16) for name, values in model.network.items()}
+        return network, saliency.Weights(round(bias, 4), pairs, by_feature, by_place, {})
 
 
-def engine_map(photo: Photo, model: saliency.Weights) -> Array:
-    return saliency.saliency_map(saliency.Layers(photo.rgb), model)
+def weighted(logits: Tensor, top: float) -> Tensor:
+    """`saliency.top_weighted` of maps (n, SIDE, SIDE), which then sum to 1."""
+    maps = torch.sigmoid(logits)
+    rows = maps.sum(2)
+    above = (rows.cumsum(1) - rows) / rows.sum(1, keepdim=True)
+    maps = maps * (1 - top * above)[:, :, None]
+    return maps / maps.sum((1, 2), keepdim=True)
 
 
-def fit_margins(photos: list[Photo], model: saliency.Weights) -> dict[str, list[float]]:
+def fit_margins(photos: list[Photo], maps: list[Array]) -> dict[str, list[float]]:
     """The weights of `margins.free_box`: largest mean intersection over union with what people drew."""
-    drawn = [photo for photo in photos if photo.kind == "fcdb"]
-    rows = np.stack([margins.features(engine_map(p, model).astype(float), p.size) for p in drawn])
+    rows = np.stack([margins.features(found, photo.size) for photo, found in zip(photos, maps, strict=True)])
     inputs = torch.tensor(rows).float()
-    boxes = torch.tensor(np.array([np.array(p.drawn) / (p.size * 2) for p in drawn])).float()
+    boxes = torch.tensor(np.array([np.array(photo.drawn) / (photo.size * 2) for photo in photos])).float()
     spread = inputs.std((0, 1)) + (inputs.std((0, 1)) == 0)
     weights = torch.zeros(3, inputs.shape[2])
     weights[:, -1] = 0.06
@@ -257,7 +406,7 @@ def fit_margins(photos: list[Photo], model: saliency.Weights) -> dict[str, list[
     for _ in range(200):
         optimiser.zero_grad()
         linear = (inputs / spread * weights[[0, 0, 1, 2]]).sum(2)
-        left, right, top, bottom = (torch.nn.functional.softplus(40 * linear) / 40).T
+        left, right, top, bottom = (F.softplus(40 * linear) / 40).T
         x = (torch.minimum(1 - right, boxes[:, 2]) - torch.maximum(left, boxes[:, 0])).clamp(min=0)
         y = (torch.minimum(1 - bottom, boxes[:, 3]) - torch.maximum(top, boxes[:, 1])).clamp(min=0)
         area = (1 - left - right) * (1 - top - bottom)
@@ -267,96 +416,48 @@ def fit_margins(photos: list[Photo], model: saliency.Weights) -> dict[str, list[
         optimiser.step()
         schedule.step()
     fitted = (weights.detach() / spread).numpy()
-    return {side: [round(float(w), 4) for w in row] for side, row in zip(SIDES, fitted, strict=True)}
+    names = ("side", "top", "bottom")
+    return {side: [round(float(w), 4) for w in row] for side, row in zip(names, fitted, strict=True)}
 
 
-def as_model(weights: Array, bias: float) -> saliency.Weights:
-    rounded = [round(float(weight), 5) for weight in weights]
-    pairs = list(zip(rounded[:COUNT], rounded[COUNT : 2 * COUNT], strict=True))
-    rest = iter(pairs)
-    levels = [[next(rest) for _ in range(channels)] for channels in people.LEVELS.values()]
-    features = dict(zip(saliency.FEATURES, rest, strict=True))
-    places = dict(zip(saliency.PLACES, rounded[2 * COUNT :], strict=True))
-    return saliency.Weights(round(bias, 4), levels, features, places, {})
-
-
-def measure(trainer: Trainer, photos: list[Photo], model: saliency.Weights, which: Any) -> dict[str, float]:
-    """Mean worth of the best positions on the engine's own maps, by kind, and of the free box."""
-    chosen_photos = [photos[i] for i in which.tolist()]
-    saliencies = [engine_map(photo, model) for photo in chosen_photos]
-    maps = torch.tensor(np.stack([pooled(found) for found in saliencies]))
-    shares, chosen = trainer.shares(maps, 0.0, which)  # the engine's maps are top-weighted already
-    worth = trainer.worth[chosen].gather(1, shares.argmax(1, keepdim=True))[:, 0].numpy()
-    kinds = trainer.kinds[trainer.photo[chosen].numpy()]
-    report = {kind: float(worth[kinds == kind].mean()) for kind in ("ecssd", "humanseg", "fcdb")}
-    free = [
-        overlap(margins.free_box(found.astype(float), photo.size, model.margins), photo.drawn)
-        for photo, found in zip(chosen_photos, saliencies, strict=True)
-        if photo.kind == "fcdb"
-    ]
-    return {**report, "free": float(np.mean(free))}
-
-
-def folds(photos: list[Photo], count: int) -> Iterator[tuple[Any, Any]]:
-    """Numbers of the photographs to set weights on, and of those to measure on."""
-    fold = np.random.default_rng(0).permutation(len(photos)) % count
-    for number in range(count):
-        yield torch.tensor(np.flatnonzero(fold != number)), torch.tensor(np.flatnonzero(fold == number))
+def measure(trainer: Trainer, fit: Tensor, test: Tensor) -> dict[str, dict[str, float]]:
+    """What weights set on `fit` are worth on `test`, by top weight and kind; "auto" is the free box."""
+    model, spreads = trainer.fit(fit)
+    known, logits = (trainer.predicted(model, spreads, which) for which in (fit, test))
+    report = {}
+    for top in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7):
+        weights = fit_margins(*trainer.free(known, fit, top))
+        photos, maps = trainer.free(logits, test, top)
+        boxes = [margins.free_box(found, photo.size, weights) for photo, found in zip(photos, maps, strict=True)]
+        auto = float(np.mean([overlap(box, photo.drawn) for box, photo in zip(boxes, photos, strict=True)]))
+        report[f"{top}"] = {**trainer.worth_by_kind(logits, top, test), "auto": auto}
+    return report
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
+    parser.add_argument("wheel", type=Path)
     parser.add_argument("--folds", type=int, default=0)
-    parser.add_argument("--ablate", action="store_true")
     args = parser.parse_args()
+    published = convert_networks.published_people(args.wheel)
     photos, found = load(args.data)
-    trainer = Trainer(photos, found)
-
-    def trained(which: Any) -> saliency.Weights:
-        model = trainer.model(trainer.fit(which))
-        return model._replace(margins=fit_margins([photos[i] for i in which.tolist()], model))
-
-    if args.ablate:
-        ablate(trainer, photos, args.folds)
-    elif args.folds:
-        reports = [measure(trainer, photos, trained(fit), test) for fit, test in folds(photos, args.folds)]
-        print({kind: round(float(np.mean([report[kind] for report in reports])), 4) for kind in reports[0]})
-    else:
-        OUT.write_text(json.dumps(trained(torch.arange(len(photos)))._asdict(), indent=1) + "\n")
-
-
-def parts() -> dict[str, list[int]]:
-    """The weights that belong to each part of the model."""
-    named: dict[str, list[int]] = {"nothing": []}
-    at = 0
-    for block, channels in people.LEVELS.items():
-        named[f"the network's block {block}"] = [*range(at, at + channels), *range(COUNT + at, COUNT + at + channels)]
-        at += channels
-    named["the network"] = [*range(CHANNELS), *range(COUNT, COUNT + CHANNELS)]
-    for number, name in enumerate(saliency.FEATURES, CHANNELS):
-        named[name] = [number, COUNT + number]
-    named["all features"] = [*range(CHANNELS, COUNT), *range(COUNT + CHANNELS, 2 * COUNT)]
-    named["all wide neighbourhoods"] = [*range(COUNT, 2 * COUNT)]
-    named["all places"] = [*range(2 * COUNT, 2 * COUNT + len(saliency.PLACES))]
-    return named
-
-
-def ablate(trainer: Trainer, photos: list[Photo], count: int) -> None:
-    """Print the three columns without each part: the first line is without none, the others are differences to it."""
-    splits = list(folds(photos, count))
-    full = [trainer.fit(fit) for fit, _ in splits]
-    whole: dict[str, float] = {}
-    for name, held in parts().items():
-        totals: dict[str, list[float]] = {}
-        for (fit, test), start in zip(splits, full, strict=True):
-            found = trainer.worth_by_kind(trainer.fit(fit, start, held), test)
-            for kind, worth in found.items():
-                totals.setdefault(kind, []).append(worth)
-        means = {kind: float(np.mean(values)) for kind, values in totals.items()}
-        whole = whole or means
-        figures = [f"{mean - whole[kind]:+.4f}" if held else f"{mean:.4f}" for kind, mean in means.items()]
-        print("|", " | ".join([name, *figures]), "|", flush=True)
+    network = {name: torch.tensor(values.astype(np.float32)) for name, values in published.items()}
+    trainer = Trainer(photos, found, network)
+    every = torch.arange(len(photos))
+    if args.folds:
+        fold = torch.tensor(np.random.default_rng(0).permutation(len(photos)) % args.folds)
+        reports = [measure(trainer, every[fold != part], every[fold == part]) for part in range(args.folds)]
+        for top in reports[0]:
+            means = {kind: float(np.mean([report[top][kind] for report in reports])) for kind in reports[0][top]}
+            print("top weight", top, {kind: round(mean, 4) for kind, mean in means.items()}, flush=True)
+        return
+    model, spreads = trainer.fit(every)
+    tuned, weights = trainer.exported(model, spreads)
+    drawn = trainer.free(trainer.predicted(model, spreads, every), every, saliency.TOP)
+    convert_networks.save(OUT / "people.npz", tuned)
+    weights = weights._replace(margins=fit_margins(*drawn))
+    (OUT / "weights.json").write_text(json.dumps(weights._asdict(), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """A contact sheet of the pictures on which the engine does worst: `python -m tests.benchmarks.worst DATA SHEET.png`.
 
 DATA is the folder that `set_weights.py` describes. Twelve for objects, nine each for heads and for people's crops, the
-worst ratio of each: red is the engine's box, green the best one (of 41), blue what it is about. Needs PyTorch, as
-`set_weights.py` does.
+worst ratio of each: red is the engine's box, green the best one (of 41), blue what it is about. Needs what
+`set_weights.py` needs.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from cloudfn.crop.analysis import Analysis
 from cloudfn.crop.values import Box
 from tests.benchmarks import set_weights
 
-COUNTS = {"ecssd": 12, "humanseg": 9, "fcdb": 9}
+COUNTS = {"objects": 12, "people's heads": 9, "crops": 9}
 WIDTH, HEIGHT, COLUMNS = 300, 260, 6
 
 
 class Case(NamedTuple):
+    kind: str
     photo: set_weights.Photo
     worth: float  # of what the best box has
     box: Box
@@ -40,7 +41,7 @@ def judged(photo: set_weights.Photo, slide: set_weights.Slide, analysis: Analysi
     at = round(box[slide.axis] / free * last) if free else 0
     start = round(int(slide.worth.argmax()) / last * free)
     best = Box(start, 0, start + wide, high) if slide.axis == 0 else Box(0, start, wide, start + high)
-    return Case(photo, float(slide.worth[at] / max(slide.worth.max(), 1e-9)), box, best)
+    return Case(slide.kind, photo, float(slide.worth[at] / max(slide.worth.max(), 1e-9)), box, best)
 
 
 def drawn(case: Case) -> Image.Image:
@@ -65,14 +66,14 @@ def main() -> None:
     photos, slides = set_weights.load(Path(sys.argv[1]))
     analyses = [Analysis(photo.rgb, photo.size) for photo in photos]
     worst: dict[int, Case] = {}
-    for slide in slides:
+    for slide in (slide for slide in slides if slide.kind in COUNTS):
         case = judged(photos[slide.photo], slide, analyses[slide.photo])
         if slide.photo not in worst or case.worth < worst[slide.photo].worth:
             worst[slide.photo] = case
     chosen = [
         case
         for kind, count in COUNTS.items()
-        for case in sorted((c for c in worst.values() if c.photo.kind == kind), key=lambda c: c.worth)[:count]
+        for case in sorted((c for c in worst.values() if c.kind == kind), key=lambda c: c.worth)[:count]
     ]
     sheet = Image.new("RGB", (WIDTH * COLUMNS, HEIGHT * -(-len(chosen) // COLUMNS)), "white")
     for number, case in enumerate(chosen):

@@ -124,18 +124,14 @@ def test_crop_writes_the_cut_pictures_and_a_preview(run: Run, permitted: Path, p
     with Image.open(permitted / "p.png") as preview:
         assert (preview.format, preview.size) == ("PNG", (600, 400))
         left, top = boxes[1]["cropLeft"], boxes[1]["cropTop"]
-        assert preview.getpixel((left + 300, top + 3)) == (
-            86,
-            180,
-            233,
-        )  # the second box's frame, a line's width inside
+        assert preview.getpixel((left + 300, top)) == (86, 180, 233)  # the second box's own edge
 
 
 def test_crop_explains_and_takes_hints(run: Run, permitted: Path, photo: Any) -> None:
     arguments = ("crop", photo("chelsea.jpg"), "--ratios", 1, "--json")
     free = json.loads(run(*arguments, "--explain", "why.png").stdout)
     with Image.open(permitted / "why.png") as drawn:
-        assert (drawn.format, drawn.size) == ("PNG", (451, 300))
+        assert (drawn.format, drawn.width >= 451, drawn.height > 300) == ("PNG", True, True)  # a legend is below
         assert len(drawn.convert("RGB").getcolors(1 << 20) or ()) > 200
     assert free.pop("explain") == "why.png"
     assert free == json.loads(run(*arguments).stdout)

@@ -51,6 +51,7 @@ def test_pointwise_and_activations() -> None:
     assert convolution.pointwise(maps, kernel, bias) == pytest.approx(expected, abs=1e-5)
     values = np.array([-4, -3, 0, 1, 3, 5], dtype=np.float32)
     assert convolution.hard_swish(values) == pytest.approx([0, 0, 0, 4 / 6, 3, 5])
+    assert convolution.sigmoid(np.array([-1e4, 0, 1e4], dtype=np.float32)) == pytest.approx([0, 0.5, 1])
     assert convolution.relu(values.copy()) == pytest.approx([0, 0, 0, 1, 3, 5])
 
 
@@ -64,6 +65,14 @@ def test_the_networks_come_with_all_their_numbers() -> None:
     assert sum(array.size for array in convolution.network("people").values()) == 90128
     levels = people.levels(np.zeros((128, 128, 3), dtype=np.uint8))
     assert [level.shape for level in levels] == [(24, 16, 16), (32, 8, 8), (32, 8, 8)]
+
+
+def test_the_stem_sees_the_picture_and_its_mirror_image() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    kernel, bias = numbers(4, 3, 3, 3), numbers(4)
+    plain = np.moveaxis(rgb, 2, 0).astype(np.float32) / 255
+    expected = defined(np.stack([plain, plain[..., ::-1]], axis=1), kernel, bias, 2)
+    assert people.stem(rgb, kernel, bias) == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_mirrored_picture_has_mirrored_maps() -> None:
