@@ -246,7 +246,8 @@ def _written(form: HttpForm, reply: Reply) -> Any:
 
 def _invocation(form: Form, headers: Mapping[str, str] | None = None) -> Invocation:
     """Return what the platform tells of this invocation; its time counts from now on."""
-    seconds = told.seconds_left(form, form.context, trigger=settings.one("trigger_seconds"))
+    trigger = settings.one("trigger_seconds") if form.seconds else None
+    seconds = told.seconds_left(form, form.context, trigger=trigger)
     request_id = told.request_id(form.event, form.context, headers or {})
     return Invocation(left=invocation.countdown(seconds), request_id=request_id)
 
@@ -257,7 +258,7 @@ def _http_reply(job: _Job, form: HttpForm) -> Reply:
     origins: tuple[str, ...] = ()
     try:
         request = form.read()
-        origins = settings.one("cors")
+        origins = settings.one("cors") if "origin" in request.headers else ()
         reply = _reply_to(job, form, request, _invocation(form, request.headers))
     except Exception as error:  # noqa: BLE001 - whatever a user's function raises
         reply = answers.of_error(_normalised(error))

@@ -38,7 +38,7 @@ def run_on(host: Host, make: Callable[[], Callable[[Any, Any], Any]], event: Any
     _hold(sent, limits, 45001, f"{where} takes events of", "this one has")
     os.environ.update({name: value for name, value in host.environment.items() if not os.environ.get(name)})
     function = handler.function(make())
-    limit = min(seconds, settings.one("trigger_seconds") or form.seconds or seconds)
+    limit = min(seconds, (settings.one("trigger_seconds") if form.seconds else None) or form.seconds or seconds)
     end = time.monotonic() + limit
     given, context = _arrival(host, event, request, lambda: end - time.monotonic())
     answer = _in_time(lambda: function(given, context), limit, where)

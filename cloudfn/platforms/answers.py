@@ -168,7 +168,7 @@ def with_cors(reply: Reply, request: Request, origins: tuple[str, ...]) -> Reply
     if not origins or any(name.lower() == "access-control-allow-origin" for name, _ in reply.headers):
         return reply
     vary = () if "*" in origins else (("Vary", "Origin"),)
-    if not origin or not ("*" in origins or origin in origins):
+    if "*" not in origins and origin not in origins:
         return replace(reply, headers=(*reply.headers, *vary))
     headers = [("Access-Control-Allow-Origin", "*" if "*" in origins else origin), *vary]
     if request.method == "OPTIONS" and "access-control-request-method" in request.headers:

@@ -166,7 +166,10 @@ def _row_of(event: Any, rows: tuple[_Row, ...]) -> _Row | None:
     """Return the first row that fits."""
     if not isinstance(event, (Mapping, list)):
         return None
-    return next((row for row in rows if all(_leads(event, path) for path in row.paths)), None)
+    keys = (EACH,) if isinstance(event, list) else event
+    # A direct event has none of the first keys: paths are followed for the others only.
+    candidates = (row for row in rows if row.paths[0][0] in keys)
+    return next((row for row in candidates if all(_leads(event, path) for path in row.paths)), None)
 
 
 def _leads(event: Any, path: _Path) -> bool:

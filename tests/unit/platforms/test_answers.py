@@ -234,6 +234,6 @@ def test_options(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_bad_origin_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOUDFN_CORS", "shop.example/path")
-    answer = call(returning(1), "http_v2", Sent(method="GET"))
+    answer = call(returning(1), "http_v2", Sent(method="GET", headers={"origin": "https://shop.example"}))
     assert (answer.status, answer.json["errCode"]) == (500, -601002)
     assert "CLOUDFN_CORS" in answer.json["errMsg"]
