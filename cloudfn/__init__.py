@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cloudfn.net.fetch import fetch
 
     aio: Aio
+    __version__: str
 
 __all__ = [
     "DYNAMIC_CURRENT_ENV",
@@ -66,7 +67,19 @@ _ROOMS = {
 logging.getLogger("cloudfn").addHandler(logging.NullHandler())
 
 
+# Submodules that are used without being imported: `cloudfn.crop.find(...)`.
+_SUBMODULES = ("batch", "crop", "handler", "testing")
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("cloudfn-aicrop")
+    if name in _SUBMODULES:
+        from importlib import import_module
+
+        return import_module(f"cloudfn.{name}")
     from cloudfn.call.absent import ABSENT
 
     if name not in __all__ and name not in ABSENT:

@@ -39,7 +39,7 @@ class CloudError(Exception):
 
     `errCode` is an int, `errMsg` the text that wx-server-sdk would give; `str()` is the SDK's `message`. `api` is the
     API's name ("" where none was called yet), `hint` the cure, `retryable` whether the same call may succeed later,
-    `facts` the facts behind the texts.
+    `facts` the facts behind the texts. A traceback shows the cure too.
     """
 
     def __init__(
@@ -61,6 +61,9 @@ class CloudError(Exception):
         self.retryable = retryable if retryable is not None else bool(row and row.retryable)
         self.facts = facts or Facts(cure=self.hint)
         super().__init__(errCode, errMsg)
+        if self.hint and not self.facts.in_words:
+            # Shown below the message in every traceback from Python 3.11 on; pytest and rich read it on 3.10 too.
+            self.__notes__ = [f"cure: {self.hint}"]
 
     def __str__(self) -> str:
         row = CODES.get(self.errCode)

@@ -20,8 +20,9 @@ def check(api: str, config: str = "") -> Path:
     """The config.json that grants `api`; raises `CloudError` -604101 where there is none.
 
     `config` is the file's path, when it was set; otherwise the first config.json counts that lies beside the
-    function's file, in the platform's code folder, or in the working directory. Missing, unreadable, not JSON, not
-    what the schema says, or without the API: refused. The hint says which file was read and what to do.
+    function's file, in the platform's code folder, beside the file that calls, or in the working directory. Missing,
+    unreadable, not JSON, not what the schema says, or without the API: refused. The hint says which file was read and
+    what to do.
     """
     tried = [Path(config)] if config else [folder / "config.json" for folder in settings.code_folders()]
     for path in tried:

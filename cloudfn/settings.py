@@ -11,6 +11,7 @@ import dataclasses
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -390,10 +391,27 @@ def use_code_folder(folder: Path | None) -> None:
 
 
 def code_folders() -> list[Path]:
-    """Where a function's own files may lie, the likeliest first: beside its file, the platform's code folder, here."""
+    """Where a function's own files may lie, the likeliest first.
+
+    Beside its file, in the platform's code folder, beside the file that makes the call, in the working directory.
+    """
     names = [name for host in hosts.HOSTS.values() for name in host.code_folders]
     deployed = [Path(folder) for name in names if (folder := os.environ.get(name))]
-    return [*([_function_folder] if _function_folder else []), *deployed, Path.cwd()]
+    calling = _calling_folder()
+    return [*([_function_folder] if _function_folder else []), *deployed, *([calling] if calling else []), Path.cwd()]
+
+
+def _calling_folder() -> Path | None:
+    """The folder of the file whose code called into this package: `pytest` runs functions from elsewhere."""
+    frame = sys._getframe()
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_CALLING:
+        frame = frame.f_back  # type: ignore[assignment]
+    name = frame.f_code.co_filename if frame else ""
+    return None if name.startswith("<") or not name else Path(name).parent
+
+
+# A call that comes through these comes from behind them.
+_NOT_CALLING = ("cloudfn", "functools", "contextlib", "concurrent", "threading", "contextvars")
 
 
 def parsed(setting: dataclasses.Field[Any], value: object, source: str) -> Any:

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 
-from cloudfn.errors import missing_extra
+from cloudfn.errors import missing_extra, refusal
 from cloudfn.server.faults import Fault
 from cloudfn.server.journal import Exchange
 from cloudfn.server.options import MAX_BYTES, Options
@@ -154,7 +154,11 @@ class Server:
                     os.environ[name] = value
 
     def fail(self, *faults: Fault, seed: int | None = None) -> None:
-        """These faults from now on; with none, none."""
+        """These faults from now on; with none, none. Raises CloudError -401003 for anything but a `Fault`."""
+        wrong = next((fault for fault in faults if not isinstance(fault, Fault)), None)
+        if wrong is not None:
+            cure = 'give Fault("img.aiCrop", 45009)'
+            raise refusal(-401003, f"fail takes faults, not a {type(wrong).__name__}", cure)
         self._state.faults.put(faults, seed)
 
     def expire_tokens(self) -> None:

@@ -21,7 +21,7 @@ class Exchange:
     """One request and its answer; no token, no secret, no query of a picture's URL.
 
     `endpoint` is an API's name, `token`, `stable_token`, or the path of anything else; `code` WeChat's errcode or an
-    HTTP status; `through` tells who asked: `https`, as any client does, `sdk`, or the server's own `page`. `picture` is
+    HTTP status; `through` tells who asked: `http`, as any client does, `sdk`, or the server's own `page`. `picture` is
     the picture's bytes, counted. `mistakes` say what the caller did wrong, each with its cure.
     """
 
@@ -30,7 +30,7 @@ class Exchange:
     path: str
     rid: str
     time: float
-    through: str = "https"
+    through: str = "http"
     code: int = 0
     status: int = 200
     milliseconds: float = 0.0

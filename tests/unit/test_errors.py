@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
+import traceback
 
 from cloudfn import CloudError
 from cloudfn.codes import CODES
+from cloudfn.errors import failure, refusal
 
 
 def test_an_error_in_every_form_the_sdk_gives_it() -> None:
@@ -38,3 +41,13 @@ def test_every_code_tells_its_meaning_and_cure() -> None:
     assert len({row.name for row in CODES.values()}) == len(CODES)
     assert [code for code in (-1, -604102, -601003, 45011) if CODES[code].retryable] == [-1, -604102, -601003, 45011]
     assert not CODES[45009].retryable
+
+
+def test_a_traceback_shows_the_cure() -> None:
+    error = failure("img.aiCrop", 45009, "reach max api daily quota limit", cure="wait until tomorrow")
+    assert error.__notes__ == ["cure: wait until tomorrow"]
+    assert pickle.loads(pickle.dumps(error)).__notes__ == error.__notes__
+    if sys.version_info >= (3, 11):
+        assert "".join(traceback.format_exception(error)).endswith("\ncure: wait until tomorrow\n")
+    own = refusal(-601002, "a setting is wrong", "set it anew")
+    assert not hasattr(own, "__notes__")  # its own words say so already

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import cloudfn as cloud
 from cloudfn import CloudError
 from cloudfn.cloud import _Default
-from tests.conftest import vectors
+from tests.conftest import TESTS, vectors
 from tests.support.recording import OK, RecordingServer, http
 
 RESULT = {
@@ -190,3 +191,26 @@ def test_the_public_names_are_all_there_and_no_submodule_has_one() -> None:
     assert {name for name in cloud.__all__ if getattr(cloud, name) is not None} == set(cloud.__all__)
     assert not set(cloud.__all__) & {module.name for module in pkgutil.iter_modules(cloud.__path__)}
     assert set(OK) >= {"errcode", "results"}
+
+
+def test_config_json_beside_the_file_that_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when pytest runs, from the root of a project, a function that lies in a folder of its own."""
+    (tmp_path / "function").mkdir()
+    (tmp_path / "function" / "config.json").write_text('{"permissions": {"openapi": ["img.aiCrop"]}}')
+    (tmp_path / "function" / "calling.py").write_text(
+        "import cloudfn\ndef main(picture): return cloudfn.Cloud(backend='local').openapi.img.aiCrop(img=picture)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    from function.calling import main  # type: ignore[import-not-found]
+
+    picture = (TESTS / "photos" / "chelsea.jpg").read_bytes()
+    assert main(picture)["errCode"] == 0
+    (tmp_path / "function" / "config.json").unlink()
+    assert refused(lambda: main(picture)).errCode == -604101
+
+
+def test_the_version_and_the_engine_without_an_import() -> None:
+    script = "import cloudfn; print(cloudfn.__version__, cloudfn.crop.find.__name__)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"\d+\.\d+\.\d+ find\n", done.stdout)

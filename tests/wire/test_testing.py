@@ -93,3 +93,10 @@ def test_nobody_pays_for_pytest_or_the_server_before_using_them() -> None:
         "import sys, cloudfn.testing; print([m for m in ('pytest', 'flask', 'numpy', 'granian') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_a_fault_that_is_none_is_refused_at_once() -> None:
+    with Server() as server:
+        with pytest.raises(CloudError, match="not a str") as raised:
+            server.fail("img.aiCrop", 45009)  # type: ignore[arg-type]
+        assert (raised.value.errCode, "Fault(" in raised.value.hint) == (-401003, True)

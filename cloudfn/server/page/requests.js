@@ -110,7 +110,7 @@ function showRequests() {
 }
 
 function details({ through, img_url: url, ratios, picture }) {
-  return [through === "https" ? "" : through, url, ratios && `ratios ${ratios}`, picture && t("{n} bytes", { n: picture })].filter(Boolean).join(" · ");
+  return [through === "http" ? "" : through, url, ratios && `ratios ${ratios}`, picture && t("{n} bytes", { n: picture })].filter(Boolean).join(" · ");
 }
 
 $("quota").addEventListener("submit", (event) => {
