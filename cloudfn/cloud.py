@@ -14,13 +14,12 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cloudfn import forks, invocation, permissions, settings, storage
+from cloudfn import forks, invocation, permissions, settings
 from cloudfn.backends import choose, log_hint, perform
-from cloudfn.backends.files import Files, files_for
 from cloudfn.call import apis, params
 from cloudfn.call.absent import ABSENT
 from cloudfn.call.naming import near
-from cloudfn.call.values import Backend, Call
+from cloudfn.call.values import FILE_ID, Backend, Call
 from cloudfn.errors import CloudError, failure, gateway_failure, refusal
 from cloudfn.net.deadline import Deadline
 from cloudfn.settings import Settings
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from inspect import Signature
 
     from cloudfn.asynchronous import Aio
+    from cloudfn.backends.files import Files
     from cloudfn.call.faces import Img
 
 _log = logging.getLogger("cloudfn")
@@ -99,6 +99,7 @@ class Cloud:
     @property
     def aio(self) -> Aio:
         """The same calls to await: `await cloud.aio.openapi.img.aiCrop({...})`."""
+        from cloudfn import storage
         from cloudfn.asynchronous import Aio
 
         return Aio(self.openapi, {name: partial(self._keep_now, name) for name in storage.FUNCTIONS})
@@ -161,7 +162,7 @@ class Cloud:
             picture = picture.get("imgUrl") or picture.get("img_url") or picture.get("img") or picture
         if isinstance(picture, Mapping) and "value" in picture:
             picture = picture["value"]
-        if isinstance(picture, str) and picture.startswith(storage.SCHEME):
+        if isinstance(picture, str) and picture.startswith(FILE_ID):
             picture = self._keep_now("downloadFile", {"fileID": picture}, {})["fileContent"]
         elif isinstance(picture, str) and picture.lower().startswith(("http://", "https://")):
             from cloudfn.backends.local import fetched
@@ -208,7 +209,9 @@ class Cloud:
             permissions.check(name, chosen.config)
             call = _of_this_invocation(read(api, begin=partial(self._begin, name, chosen)))
             backend = self._backend_for(chosen)
-            if storage.names_file(call):
+            if call.names_file:
+                from cloudfn import storage
+
                 deadline = _deadline(call, chosen)
                 call = storage.resolved(call, self._files_for(chosen), deadline)
                 call = replace(call, seconds=_left(call, deadline))
@@ -223,6 +226,8 @@ class Cloud:
 
     def _keep_now(self, api: str, options: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> dict[str, Any]:
         try:
+            from cloudfn import storage
+
             arguments = self._initialised(api)
             asked = storage.FUNCTIONS[api].read(keywords if options is None and keywords else options)
             chosen = settings.in_force(arguments)
@@ -240,6 +245,9 @@ class Cloud:
         return self._arguments
 
     def _files_for(self, chosen: Settings) -> Files:
+        from cloudfn import storage
+        from cloudfn.backends.files import files_for
+
         wanted, retired = (chosen, storage.environment(self._env)), None
         with self._lock:
             if self._files is None or self._files[0] != wanted:

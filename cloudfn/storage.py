@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 
 from cloudfn import settings
 from cloudfn.backends.files import Files
-from cloudfn.call import apis, media, storage
-from cloudfn.call.values import Call, Media
+from cloudfn.call import media, storage
+from cloudfn.call.values import FILE_ID, Call, Media
 from cloudfn.errors import CloudError
 from cloudfn.net.deadline import Deadline
 
 _log = logging.getLogger("cloudfn")
 
-SCHEME = "cloud://"
 _PICTURE = "img"  # the parameter that takes a picture's bytes in place of imgUrl
 
 # Where a function learns its own environment: CloudBase, SCF, CloudRun.
@@ -79,11 +78,6 @@ def perform(call: Call, kept: Files, asked: Any, deadline: Deadline) -> dict[str
         _log.info("api=%(api)s code=%(code)s milliseconds=%(milliseconds)s", facts, extra=facts)
 
 
-def names_file(call: Call) -> bool:
-    """Whether a parameter of the call that takes a URL is a fileID."""
-    return any(_is_file_id(call.params.get(name)) for name in apis.APIS[call.api].query)
-
-
 def resolved(call: Call, kept: Files, deadline: Deadline) -> Call:
     """The call with each fileID among its URLs turned into a link, or, where the files are in a folder, the picture.
 
@@ -101,4 +95,4 @@ def resolved(call: Call, kept: Files, deadline: Deadline) -> Call:
 
 
 def _is_file_id(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(SCHEME)
+    return isinstance(value, str) and value.startswith(FILE_ID)

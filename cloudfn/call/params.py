@@ -17,8 +17,7 @@ from urllib.parse import urlsplit
 from cloudfn.call import apis, media, schema
 from cloudfn.call.apis import Api
 from cloudfn.call.naming import near, to_snake
-from cloudfn.call.storage import path_of
-from cloudfn.call.values import Call, Media, Ratios
+from cloudfn.call.values import FILE_ID, Call, Media, Ratios
 from cloudfn.errors import CloudError, parameter_error
 
 _log = logging.getLogger("cloudfn")
@@ -201,7 +200,9 @@ def _url(api: Api, name: str, value: str) -> str:
     except ValueError as error:
         raise _refusal(api, name, f"a URL that cannot be read ({error})", expected) from None
     if scheme == "cloud":
-        if not value.startswith("cloud://") or path_of(value) is None:
+        from cloudfn.call.storage import path_of
+
+        if not value.startswith(FILE_ID) or path_of(value) is None:
             raise _refusal(api, name, "a fileID that cannot be one", "cloud://ENV.BUCKET/path")
         return value
     cure = _URL_CURES.get(scheme, "")

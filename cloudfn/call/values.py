@@ -26,6 +26,10 @@ class Ratios:
     values: tuple[float, ...]
 
 
+FILE_ID = "cloud://"
+"""How the fileID of a file in cloud storage begins."""
+
+
 @dataclass(frozen=True)
 class Call:
     """What the user asked for: the API's name (img.aiCrop) and its checked camelCase parameters.
@@ -39,6 +43,11 @@ class Call:
     params: Mapping[str, Any]
     seconds: float | None = None
     token: Secret | None = None
+
+    @property
+    def names_file(self) -> bool:
+        """Whether a fileID stands where a URL may."""
+        return any(isinstance(value, str) and value.startswith(FILE_ID) for value in self.params.values())
 
 
 @dataclass

@@ -15,7 +15,14 @@ from tests.support.recording import RecordingServer
 LOADED = {
     "cloudfn",
     *("cloudfn.backends", "cloudfn.backends.redaction", "cloudfn.backends.retry", "cloudfn.backends.tokens"),
-    *("cloudfn.backends.wechat", "cloudfn.call", "cloudfn.call.apis", "cloudfn.call.media", "cloudfn.call.naming"),
+    *(
+        "cloudfn.backends.wechat",
+        "cloudfn.call",
+        "cloudfn.call.absent",
+        "cloudfn.call.apis",
+        "cloudfn.call.media",
+        "cloudfn.call.naming",
+    ),
     *("cloudfn.call.params", "cloudfn.call.reply", "cloudfn.call.schema", "cloudfn.call.values", "cloudfn.cloud"),
     *("cloudfn.codes", "cloudfn.errors", "cloudfn.files", "cloudfn.forks", "cloudfn.formats", "cloudfn.hosts"),
     *(
