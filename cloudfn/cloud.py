@@ -47,6 +47,8 @@ DYNAMIC_CURRENT_ENV = _Env.DYNAMIC_CURRENT_ENV
 # Keywords of wx-server-sdk's init that mean nothing outside its own cloud; they are taken so that code carries over.
 _SDK_KEYWORDS = ("env", "traceUser")
 
+_SUSPECT_SECONDS = 300  # nobody waits so long for a crop: the number is one of milliseconds
+
 _NOT_INITIALISED = (
     "Cloud API isn't enabled, please call init first\n"
     "请先调用 init 完成初始化后再调用其他云 API。init 方法可传入一个对象用于设置默认配置，详见文档。"
@@ -317,7 +319,11 @@ def _checked(options: object, keywords: Mapping[str, Any]) -> settings.Arguments
     """The settings among init's arguments; a wrong one is an error of init, not of the first call."""
     if options is not None and not isinstance(options, Mapping):
         raise CloudError(-401003, f"init: got a {type(options).__name__}, expected one mapping or keywords")
-    return settings.check({name: value for name, value in keywords.items() if name not in _SDK_KEYWORDS})
+    arguments = settings.check({name: value for name, value in keywords.items() if name not in _SDK_KEYWORDS})
+    seconds = keywords.get("timeout")
+    if isinstance(seconds, (int, float)) and seconds >= _SUSPECT_SECONDS:
+        _log.warning("init: timeout=%g s: seconds here, milliseconds in Node", seconds)
+    return arguments
 
 
 def _awaited(call: Callable[[], dict[str, Any]]) -> Any:

@@ -46,6 +46,7 @@ _function_folder: Path | None = None
 # Parsed keywords of `init`, `Cloud` or the command line: field -> value.
 Arguments: TypeAlias = tuple[tuple[str, Any], ...]
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/,\"]+")
+_MOST_SECONDS = 900  # the longest that any platform lets a function run
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
 
 
@@ -73,6 +74,15 @@ def _life(text: str) -> float:
     if not 0 <= value <= 31_536_000:
         raise ValueError("a number of seconds from 0 to a year")
     return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        return _number(0, _MOST_SECONDS, "seconds")(text)
+    except ValueError as error:
+        value = float(text) if _DECIMAL.fullmatch(text) else 0.0
+        meant = f": seconds here, milliseconds in Node; write {value / 1000:g}" if value > _MOST_SECONDS else ""
+        raise ValueError(f"{error}{meant}") from None
 
 
 def _existing(text: str) -> str:
@@ -170,7 +180,7 @@ class Settings:
         f"where WeChat's API is: https, or http to this machine; `{SIDE_CAR}` means CloudRun's side-car, which gets no "
         "token",
     )
-    timeout: float = _setting("CLOUDFN_TIMEOUT", 10.0, "seconds for one whole call", _number(0, 900, "seconds"))
+    timeout: float = _setting("CLOUDFN_TIMEOUT", 10.0, "seconds for one whole call", _seconds)
     store: Secret = _setting(
         "CLOUDFN_STORE",
         "memory",
@@ -260,8 +270,11 @@ class Settings:
 
     @property
     def has_credentials(self) -> bool:
-        """Whether WeChat is meant to be called: credentials are there, or half of them, or CloudRun's side-car."""
-        return bool(self.credential() or self.appid or self.appsecret)
+        """Whether WeChat is meant to be called: credentials are there, or a secret whose appid was forgotten.
+
+        An appid alone says nothing: it is a part of every caller's context too.
+        """
+        return bool(self.credential() or self.appsecret)
 
     @property
     def missing_credential(self) -> str:

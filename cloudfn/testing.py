@@ -42,7 +42,8 @@ APPID, SECRET = "wx0123456789abcdef", "0123456789abcdef0123456789abcdef"
 class Server:
     """WeChat's endpoints on a free port of 127.0.0.1, in a thread of this process; a context manager.
 
-    `faults`, `latency` (seconds), `seed`, `quota`, `strict`, `config` and `max_bytes` are those of `cloudfn serve`;
+    `faults`, `latency` (seconds), `seed`, `quota`, `strict`, `config`, `storage` (a folder) and `max_bytes`
+    are those of `cloudfn serve`;
     `settings` are Cloud's keywords that concern the engine, such as `allow_hosts=["127.0.0.1"]` for pictures behind a
     server of the test's own. Nothing is read from the environment. With `strict` tokens are issued for `appid` and
     `secret`. Changes by its admin surface `/_cloudfn/` need `admin_token`.
@@ -57,6 +58,7 @@ class Server:
         quota: int | None = None,
         strict: bool = False,
         config: str = "",
+        storage: str = "",
         max_bytes: int = MAX_BYTES,
         appid: str = APPID,
         secret: str = SECRET,
@@ -77,6 +79,7 @@ class Server:
                 settings=Settings(**dict(check({**settings, "appid": appid, "appsecret": secret}))),
                 strict=strict,
                 config=config,
+                storage=storage,
                 max_bytes=max_bytes,
                 faults=tuple(faults),
                 latency=latency,
@@ -127,16 +130,26 @@ class Server:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What a process under test needs in its environment: the first four for cloudfn, the last for wx-server-sdk.
+        """What a process under test needs in its environment: the first four for cloudfn, the others for wx-server-sdk.
 
-        The SDK also needs the variables that a cloud function has; see the README.
+        The SDK calls only from what looks like a cloud function; secrets and tickets may be any words.
         """
+        function = dict.fromkeys(
+            ("TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN"), "any"
+        )
         return {
             "CLOUDFN_BACKEND": "wechat",
             "CLOUDFN_API_BASE": self.url,
             "WX_APPID": self.appid,
             "WX_APPSECRET": self._secret,
             "TCB_CONTEXT_CNFG": json.dumps({"URL": f"{self.url}/admin"}),
+            **function,
+            "TENCENTCLOUD_RUNENV": "SCF",
+            "TENCENTCLOUD_REGION": "ap-shanghai",
+            "TCB_ENV": "env-1",
+            "SCF_NAMESPACE": "env-1",
+            "WX_CONTEXT_KEYS": "WX_API_TOKEN",
+            "WX_API_TOKEN": "any",
         }
 
     @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -11,12 +12,17 @@ from typing import Any, TypeAlias
 
 from cloudfn import crop
 from cloudfn.boxes import corners
+from cloudfn.call.media import Bytes
 from cloudfn.call.values import Call, Trace
 from cloudfn.errors import CloudError, named, refusal
 from cloudfn.settings import Settings
 
 Find: TypeAlias = Callable[..., crop.Found]  # called as cloudfn.crop.find(picture, ratios, max_megapixels=..., ...)
 
+
+_log = logging.getLogger("cloudfn")
+
+_WECHAT_TAKES = 2_000_000  # bytes; whether "2 MB" means these or 2 MiB is unknown
 
 # A PNG of one grey pixel.
 _PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
@@ -35,12 +41,12 @@ class Local:
         """WeChat's JSON for `call`: corners in pixels of the picture as displayed, right and bottom inclusive.
 
         Raises `CloudError`: 101002 for what is no picture or too large, 101000 for a URL that cannot be fetched,
-        -601002 where the engine's packages are not installed.
+        -601002 where the engine's packages are not installed, -604100 for an API that only WeChat answers.
         """
         answer = _ANSWERS.get(call.api)
         if answer is None:
             cure = "use CLOUDFN_BACKEND=wechat for it"
-            raise refusal(-601002, "the embedded engine does not answer this API", cure, api=call.api)
+            raise refusal(-604100, "WeChat alone answers this API, the embedded engine does not", cure, api=call.api)
         try:
             trace.attempts = 1
             return answer(call, self._find, self._settings, trace)
@@ -58,10 +64,18 @@ class Local:
         """Nothing to give back."""
 
 
+def _warn_of_size(api: str, picture: Bytes) -> None:
+    """Say that WeChat would not take, or might not take, what the engine takes."""
+    if len(picture) >= _WECHAT_TAKES:
+        _log.warning("openapi.%s: the picture has %d bytes; WeChat takes less than 2 MB", api, len(picture))
+
+
 def _ai_crop(call: Call, find: Find, settings: Settings, trace: Trace) -> dict[str, Any]:
     until = time.monotonic() + min(settings.timeout, math.inf if call.seconds is None else call.seconds)
     picture = call.params["img"].value if "img" in call.params else _fetched(call, settings)
     trace.bytes = len(picture)
+    if "img" in call.params:
+        _warn_of_size(call.api, picture)
     ratios = call.params["ratios"].values if "ratios" in call.params else ()
     found = find(
         picture,
@@ -102,4 +116,12 @@ def fetched(url: str, settings: Settings, hold: Callable[[int], None] = lambda _
     )
 
 
-_ANSWERS = {"img.aiCrop": _ai_crop}
+def _scan(call: Call, _find: Find, settings: Settings, trace: Trace) -> dict[str, Any]:
+    from cloudfn.backends.barcodes import scan
+
+    picture = call.params["img"].value if "img" in call.params else _fetched(call, settings)
+    trace.bytes = len(picture)
+    return scan(picture, max_megapixels=settings.max_megapixels, max_jpeg_megapixels=settings.max_jpeg_megapixels)
+
+
+_ANSWERS = {"img.aiCrop": _ai_crop, "img.scanQRCode": _scan}

@@ -35,5 +35,14 @@ APIS: Mapping[str, Api] = {
     for api in (
         # https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/img-ocr/img/aiCrop.html
         Api("img.aiCrop", "/cv/img/aicrop", query=("imgUrl",), text=("ratios",), media=("img",)),
+        # The same wire, each with a page of its own there.
+        Api("img.scanQRCode", "/cv/img/qrcode", query=("imgUrl",), media=("img",)),
+        Api("img.superresolution", "/cv/img/superresolution", query=("imgUrl",), media=("img",)),
+        Api("ocr.printedText", "/cv/ocr/comm", query=("imgUrl",), media=("img",)),
+        Api("ocr.idcard", "/cv/ocr/idcard", query=("imgUrl", "type"), media=("img",)),
+        Api("ocr.bankcard", "/cv/ocr/bankcard", query=("imgUrl", "type"), media=("img",)),
+        Api("ocr.driverLicense", "/cv/ocr/drivinglicense", query=("imgUrl",), media=("img",)),
+        Api("ocr.vehicleLicense", "/cv/ocr/driving", query=("imgUrl", "type"), media=("img",)),
+        Api("ocr.businessLicense", "/cv/ocr/bizlicense", query=("imgUrl",), media=("img",)),
     )
 }

@@ -24,7 +24,7 @@ _log = logging.getLogger("cloudfn")
 
 _DECIMAL = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
 _RATIO = re.compile(rf"({_DECIMAL})(?:\s*:\s*({_DECIMAL}))?")
-_CONTENT_TYPE = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")  # printable ASCII: it goes into a header
+_CONTENT_TYPE = re.compile(r"[!-~][ -~]{0,254}")  # printable ASCII: it goes into a header
 
 
 Begin: TypeAlias = Callable[[], None]
@@ -243,7 +243,7 @@ def _media(api: Api, name: str, value: Mapping[str, Any]) -> Media:
         _log.warning(
             "openapi.%s: %s.contentType is not a known media type; the picture is sent as %s", api.name, name, file_name
         )
-    return Media(content_type, data, file_name)
+    return Media(content_type.strip(), data, file_name)
 
 
 def _ratios(api: Api, name: str, value: object) -> Ratios | None:

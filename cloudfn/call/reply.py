@@ -37,7 +37,7 @@ def parse(
         if status == 200 and "application/json" in content_type
         else f" (HTTP {status}, {redact(content_type) or 'no type'})"
     )
-    text = redact(str(body, "utf-8", "replace"))[:_SHOWN] or "(empty)"
+    text = redact(str(body, "utf-8", "replace"))[:_SHOWN] or ("" if said == "" else "(empty)")
     raise failure(
         api, -601001, f"wechat server internal error{said}, response body {problem or 'names no failure'}: {text}"
     )

@@ -57,6 +57,7 @@ def add(commands: Any) -> None:
         help="answer /_cloudfn/ to this machine; default: where --host is loopback",
     )
     parser.add_argument("--admin-token", metavar="TOKEN", help="what changes by /_cloudfn/ need; default: a random one")
+    parser.add_argument("--storage", metavar="DIR", help="the folder of the cloud storage; default: there is none")
     parser.add_argument("--log-json", action="store_true", help="the log as one JSON object a line")
     parser.set_defaults(run=run, usage=parser.error)
 
@@ -77,10 +78,13 @@ def run(arguments: argparse.Namespace) -> int:
     admin = arguments.admin
     if admin is None:
         admin = bool(arguments.admin_token) or is_local(arguments.host)
+    if arguments.storage:
+        _make_folder(arguments)
     options = Options(
         settings=chosen,
         strict=arguments.strict,
         config=arguments.config or "",
+        storage=arguments.storage or "",
         max_bytes=arguments.max_bytes,
         faults=tuple(arguments.fault),
         latency=arguments.latency,
@@ -107,6 +111,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _is_token(text: str) -> bool:
     return bool(text) and text.isascii() and text.isprintable() and " " not in text
+
+
+def _make_folder(arguments: argparse.Namespace) -> None:
+    try:
+        Path(arguments.storage).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        arguments.usage(f"--storage {arguments.storage}: {error.strerror}")
 
 
 def _announce(browse: bool, admin_token: str, address: str) -> None:

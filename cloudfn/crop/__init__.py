@@ -18,6 +18,9 @@ from cloudfn.crop.values import Box, Explanation, Found, Placed, Point, Size
 from cloudfn.errors import missing_extra
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from cloudfn.crop.picture import Limits
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "check_installed",
     "cut",
     "find",
+    "grey",
     "largest",
     "size_of",
 ]
@@ -99,6 +103,19 @@ def cut(
     from cloudfn.crop import extract
 
     return extract.extract(picture, boxes, of, size, format, quality, limits)
+
+
+def grey(
+    picture: bytes | bytearray | memoryview, *, max_megapixels: float = 24, max_jpeg_megapixels: float = 100
+) -> tuple[npt.NDArray[np.uint8], Size]:
+    """The picture as displayed, in grey: (uint8 of shape (height, width), its size); raises as `find` does."""
+    limits = _limits(max_megapixels, max_jpeg_megapixels)
+    import numpy as np
+
+    from cloudfn.crop.picture import open_upright
+
+    image, _ = open_upright(picture, limits)
+    return np.asarray(image.convert("L")), Size(*image.size)
 
 
 def size_of(

@@ -20,6 +20,8 @@ TEXTS = {
     41001: "access_token missing",
     41002: "appid missing",
     41004: "appsecret missing",
+    40097: "invalid args",
+    40101: "missing parameter",
     41005: "media data missing",
     42001: "access_token expired",
     43002: "require POST method",
@@ -30,6 +32,7 @@ TEXTS = {
     48001: "api unauthorized",
     50002: "user limited",
     61007: "api is unauthorized to component",
+    85088: "cloud base is not enabled",
     101000: "invalid image url",
     101001: "certificate not found",
     101002: "invalid image data",
@@ -41,11 +44,13 @@ class Refusal(Exception):  # noqa: N818 - WeChat's no, which is an answer
     """A request is not answered with a crop or a token.
 
     `code` is WeChat's errcode or, from 400 to 599, an HTTP status without a body. `mistake` says what the caller did
-    wrong and the cure, for the log; "" where the caller did nothing wrong, or it was told before.
+    wrong and the cure, for the log; "" where the caller did nothing wrong, or it was told before. `words`
+    stand in the place of WeChat's where the caller shows them.
     """
 
-    def __init__(self, code: int, mistake: str = "") -> None:
+    def __init__(self, code: int, mistake: str = "", *, words: str = "") -> None:
         super().__init__(code)
+        self.words = words
         self.code = code
         self.mistake = mistake
 
@@ -60,7 +65,9 @@ def rid(now: float) -> str:
     return f"{int(now):08x}-{secrets.token_hex(4)}-{secrets.token_hex(4)}"
 
 
-def failed(code: int, request_id: str) -> dict[str, Any]:
+def failed(code: int, request_id: str, words: str = "") -> dict[str, Any]:
     """WeChat's JSON for a code, its text as it was seen; for a code without one, the code's name."""
-    text = TEXTS.get(code) or (CODES[code].text or CODES[code].name.lower() if code in CODES else "system error")
+    text = (
+        words or TEXTS.get(code) or (CODES[code].text or CODES[code].name.lower() if code in CODES else "system error")
+    )
     return {"errcode": code, "errmsg": f"{text} rid: {request_id}"}

@@ -52,7 +52,7 @@ def _answer(state: State, endpoint: Endpoint) -> Response:
         answer = endpoint.answer(state, request, exchange)
     except Refusal as no:
         exchange.tell(no.mistake)
-        answer = failed(no.code, exchange.rid)
+        answer = failed(no.code, exchange.rid, no.words)
     except HTTPException as error:  # such as a body that broke off
         answer = failed(error.code or 500, exchange.rid)
     except Exception:  # noqa: BLE001 - a bug of ours is WeChat's "system error", never a page with a traceback

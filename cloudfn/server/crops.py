@@ -15,6 +15,7 @@ from cloudfn.call.apis import APIS
 from cloudfn.call.values import Backend, Call, Media, Trace
 from cloudfn.errors import CloudError
 from cloudfn.server.answers import Refusal
+from cloudfn.server.bucket import Bucket
 from cloudfn.server.budget import Account, Budget
 from cloudfn.server.form import CropRequest
 from cloudfn.server.intake import too_large
@@ -32,10 +33,11 @@ _SMALLEST = b"GIF89a\1\0\1\0\x80\0\0\xff\xff\xff\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1
 class Crops:
     """Finds crops; thread-safe. The engine works on as many pictures at a time as there are cores for this worker."""
 
-    def __init__(self, options: Options, metrics: Metrics, budget: Budget) -> None:
+    def __init__(self, options: Options, metrics: Metrics, budget: Budget, bucket: Bucket | None) -> None:
         self._options = options
         self._metrics = metrics
         self._budget = budget
+        self._bucket = bucket
         self._engine = Local(options.settings)
         self._slots = threading.BoundedSemaphore(math.ceil((os.cpu_count() or 1) / options.workers))
 
@@ -107,8 +109,11 @@ class Crops:
             if not account.take(count):
                 raise Refusal(-1)
 
+        url = call.params["imgUrl"]
         try:
-            picture = fetched(call.params["imgUrl"], self._options.settings, hold)
+            # A link to a file of this server, on whose own address nothing else may be fetched.
+            own = self._bucket.behind(url) if self._bucket else None
+            picture = own if own is not None else fetched(url, self._options.settings, hold)
         except CloudError as error:
             raise Refusal(error.errCode, error.hint) from None
         exchange.picture = len(picture)

@@ -17,8 +17,8 @@ from cloudfn import permissions
 from cloudfn.call.apis import APIS
 from cloudfn.call.naming import near
 from cloudfn.errors import CloudError
-from cloudfn.server import admin, form, intake, page, sdk
-from cloudfn.server.answers import Refusal
+from cloudfn.server import admin, bucket, form, intake, page, sdk, tcb
+from cloudfn.server.answers import Refusal, is_status
 from cloudfn.server.journal import Exchange, shown
 from cloudfn.server.metrics import CONTENT_TYPE
 from cloudfn.server.state import State
@@ -30,6 +30,7 @@ def _crop(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
     _check_post(request)
     state.disturb("img.aiCrop")
     form.check_query(request.args, exchange.tell)
+    form.check_address(request.args, exchange.tell)
     state.check_token(request.args)
     body = intake.body(request, state.options)
     wanted = form.read(request.args, request.headers.get("Content-Type", ""), body, exchange.tell)
@@ -39,7 +40,11 @@ def _crop(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
 
 def _cloud_call(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
     exchange.through = "sdk"
-    call = sdk.read(request.headers.get("Content-Type", ""), intake.body(request, state.options))
+    body = intake.body(request, state.options)
+    told = tcb.action(state, request, exchange, body)
+    if told is not None:
+        return told
+    call = sdk.read(request.headers.get("Content-Type", ""), body)
     if call.api not in APIS:
         match = near(call.api, APIS)
         cure = f"did you mean {match}?" if match else f"the APIs are {', '.join(APIS)}"
@@ -50,10 +55,21 @@ def _cloud_call(state: State, request: Request, exchange: Exchange) -> dict[str,
             permissions.check(call.api, state.options.config)
         except CloudError as error:
             raise Refusal(error.errCode, error.hint) from None
+    if call.api != "img.aiCrop":
+        raise _alone(call.api)
     state.disturb(call.api)
     wanted = sdk.crop_request(call, exchange.tell)
     state.check_quota()
     return state.crops.find(wanted, exchange)
+
+
+def _alone(api: str) -> Refusal:
+    """Make the refusal of an API that this server cannot answer: a wrong answer would look like a right one."""
+    return Refusal(-604100, f"{api} is answered by WeChat alone, not by this server: use WeChat's own address")
+
+
+def _refused(_state: State, _request: Request, exchange: Exchange) -> dict[str, Any]:
+    raise _alone(exchange.endpoint)
 
 
 def _token(state: State, request: Request, _exchange: Exchange) -> dict[str, Any]:
@@ -123,8 +139,12 @@ class Endpoint(NamedTuple):
 
 ENDPOINTS: Mapping[str, Endpoint] = {
     APIS["img.aiCrop"].path: Endpoint("img.aiCrop", _crop),
+    **{api.path: Endpoint(api.name, _refused) for api in APIS.values() if api.name != "img.aiCrop"},
     "/cgi-bin/token": Endpoint("token", _token),
     "/cgi-bin/stable_token": Endpoint("stable_token", _stable_token),
+    "/tcb/uploadfile": Endpoint("storage", tcb.upload),
+    "/tcb/batchdownloadfile": Endpoint("storage", tcb.links),
+    "/tcb/batchdeletefile": Endpoint("storage", tcb.delete),
     sdk.PATH: Endpoint("sdk", _cloud_call, _as_protobuf),
     "/page/crop": Endpoint("img.aiCrop", page.find, page.encode),
     "/page/cut": Endpoint("page.cut", page.cut, page.encode),
@@ -152,9 +172,20 @@ def _metrics(state: State, _request: Request) -> Response:
 # Views that the front answers by itself, whatever else is going on: they must neither wait nor read a body.
 AT_ONCE = frozenset({"/healthz", "/readyz"})
 
+
+def _file(state: State, request: Request) -> Response:
+    if state.bucket is None:
+        return Response(status=404)
+    try:
+        return state.bucket.view(request, lambda: intake.body(request, state.options))
+    except Refusal as no:
+        return Response(status=no.code if is_status(no.code) else 413)
+
+
 VIEWS: Mapping[str, Callable[[State, Request], Response]] = {
     "/": page.index,
     "/page/<path:_>": page.file,
+    f"{bucket.PREFIX}<path:_>": _file,
     "/healthz": _healthz,
     "/readyz": _readyz,
     "/metrics": _metrics,

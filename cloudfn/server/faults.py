@@ -10,7 +10,7 @@ from random import Random
 
 from cloudfn.call.naming import near
 
-ENDPOINTS = ("img.aiCrop", "token", "stable_token")
+ENDPOINTS = ("img.aiCrop", "token", "stable_token", "storage")
 
 _FAULT = re.compile(r"(?P<endpoint>[\w.]+):(?P<code>-?\d{1,7})(?:@(?P<probability>[\d.]+))?(?:\+(?P<latency>[\w.]+))?")
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s)")

@@ -20,6 +20,8 @@ _QUERY = ("access_token", "cloudbase_access_token", "img_url", "from_appid")
 _QUOTED_BOUNDARY = re.compile(r"boundary\s*=\s*\"", re.IGNORECASE)
 _RFC_2231 = re.compile(r"filename\*", re.IGNORECASE)
 
+_PLAIN_NAME = re.compile(r"\bfilename\s*=", re.IGNORECASE)
+
 Tell = Callable[[str], None]
 
 
@@ -64,6 +66,15 @@ def check_query(query: Mapping[str, str], tell: Tell) -> None:
                 tell(f'there is no query parameter "{shown(name)}": did you mean {match}?')
 
 
+def check_address(query: Mapping[str, str], tell: Tell) -> None:
+    """Tell of an `&` in img_url that was not encoded: what stands behind it became parameters of their own."""
+    stray = [name for name in query if name not in _QUERY and not near(name, _QUERY) and name != "ratios"]
+    if "?" in query.get("img_url", "") and stray:
+        tell(
+            f'"{shown(stray[0])}" came as a parameter of its own: an & in img_url is written %26, encode the whole URL'
+        )
+
+
 def _parts(content_type: str, body: bytes, tell: Tell) -> list[multipart.Part]:
     if not content_type.lower().startswith("multipart/form-data"):
         if body.strip() not in (b"", b"{}"):
@@ -81,10 +92,10 @@ def _parts(content_type: str, body: bytes, tell: Tell) -> list[multipart.Part]:
 
 
 def _is_picture(part: multipart.Part, tell: Tell) -> bool:
-    if part.filename is None:
+    if not part.filename and not _RFC_2231.search(part.headers["content-disposition"]):
         tell('the part img has no file name: send it as a file, with filename="img.jpg"')
         return False
-    if _RFC_2231.search(part.headers["content-disposition"]):
+    if not _PLAIN_NAME.search(part.headers["content-disposition"]):
         tell('the file name comes as filename*=, which WeChat does not understand: send an ASCII name, "img.jpg"')
         return False
     return True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
+from functools import partial
 
 from cloudfn.server.faults import Fault
 from cloudfn.settings import Settings
@@ -18,8 +20,9 @@ class Options:
     and secret that tokens are issued for. `config` is the config.json that decides what the SDK's endpoint permits;
     with "" every known API is permitted. `queue` is how many calls a worker keeps at a time, `body_seconds` how long a
     request's body may take, `per_address` how many connections of one address a worker keeps. `quota` is the number of
-    crops a day, None for any number. `admin_token` is what a change by the admin surface needs; with "" there is no
-    such surface.
+    crops a day, None for any number. `storage` is the folder that the server keeps files in, "" for none,
+    `storage_key` signs the links to them. `admin_token` is what a change by the admin surface needs; with "" there is
+    no such surface.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -35,6 +38,8 @@ class Options:
     body_seconds: float = 30.0
     per_address: int = 256
     log_json: bool = False
+    storage: str = ""
+    storage_key: bytes = field(default_factory=partial(secrets.token_bytes, 32), repr=False)
     admin_token: str = field(default="", repr=False)
 
     @property

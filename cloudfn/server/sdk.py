@@ -23,6 +23,9 @@ _PLATFORM = {
     -501002: "SERVER_TIMEOUT",
     -501003: "EXCEED_REQUEST_LIMIT",
     -501007: "INVALID_PARAM",
+    -503001: "STORAGE_REQUEST_FAIL",
+    -503002: "STORAGE_EXCEED_AUTHORITY",
+    -503003: "STORAGE_FILE_NONEXIST",
 }
 _GATEWAY = range(-604999, -603999)
 _NOT_JSON = -601001
@@ -103,6 +106,8 @@ def _json(value: bytes) -> Any:
 
 def encode(answer: Mapping[str, Any]) -> Encoded:
     """WeChat's JSON, or the code of whoever failed on the way to it, as the SDK understands it."""
+    if "data" in answer:
+        return Encoded(_TYPE, json.dumps({"data": answer["data"], "requestId": "0"}).encode())
     code = answer["errcode"]
     if code in _PLATFORM:
         return Encoded(_TYPE, json.dumps({"code": _PLATFORM[code], "message": answer["errmsg"]}).encode())

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from cloudfn.server.answers import Refusal
+from cloudfn.server.bucket import Bucket
 from cloudfn.server.budget import Budget
 from cloudfn.server.crops import Crops
 from cloudfn.server.faults import Faults
@@ -16,6 +17,7 @@ from cloudfn.server.options import Options
 from cloudfn.server.quota import Quota
 
 _HELD = 256 * 1024 * 1024  # bytes of bodies and fetched pictures that a worker holds
+_LARGEST_FILE = 32 * 1024 * 1024  # bytes of an upload to the storage
 _BESIDE_THE_PICTURE = 64 * 1024  # bytes of a body that are not the picture
 
 _TOKEN_CURES = {
@@ -46,14 +48,16 @@ class State:
         self.journal = Journal()
         self.metrics = metrics or Metrics()
         self.budget = Budget(max(_HELD, 4 * self.body_limit))
-        self.crops = Crops(options, self.metrics, self.budget)
+        self.bucket = Bucket(options.storage, options.storage_key, clock) if options.storage else None
+        self.crops = Crops(options, self.metrics, self.budget, self.bucket)
         self.ready: Callable[[], bool] = lambda: True
         self._sleep = sleep
 
     @property
     def body_limit(self) -> int:
         """The bytes of a body that are read."""
-        return self.options.max_bytes + _BESIDE_THE_PICTURE
+        largest = max(self.options.max_bytes, _LARGEST_FILE) if self.options.storage else self.options.max_bytes
+        return largest + _BESIDE_THE_PICTURE
 
     def reset(self) -> None:
         """Go back to the start: no tokens, no requests, the first faults and quota."""

@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import subprocess
+from base64 import b64decode, b64encode
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +27,6 @@ from tests.support.recording import RecordingServer, http
 
 NODE = TESTS / "support" / "node"
 PHOTO = TESTS / "photos" / "raccoon-966x728.jpg"
-# What a process needs to look like a cloud function to the SDK; the secrets are any words.
-FUNCTION = {
-    "TENCENTCLOUD_RUNENV": "SCF",
-    "TENCENTCLOUD_REGION": "ap-shanghai",
-    "TENCENTCLOUD_SECRETID": "id",
-    "TENCENTCLOUD_SECRETKEY": "key",
-    "TENCENTCLOUD_SESSIONTOKEN": "session",
-    "TCB_ENV": "env-1",
-    "SCF_NAMESPACE": "env-1",
-    "WX_CONTEXT_KEYS": "WX_API_TOKEN",
-    "WX_API_TOKEN": "ticket",
-}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +49,7 @@ def node(modules: Path) -> Any:
     """Runs the function on Node with an event."""
 
     def run(server: Server, **event: Any) -> Any:
-        environment = {**os.environ, **FUNCTION, **server.variables, "NODE_PATH": str(modules)}
+        environment = {**os.environ, **server.variables, "NODE_PATH": str(modules)}
         command = ["node", str(NODE / "index.js"), json.dumps(event)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
@@ -182,6 +172,68 @@ def test_latency_is_felt_by_the_sdk(node: Any) -> None:
     with Server(latency=0.5) as server:
         assert node(server, file=str(PHOTO))["errCode"] == 0
         assert server.requests[0].milliseconds >= 500
+
+
+@pytest.mark.parametrize("version", ["", "-3.0.4", "-2.3.3", "-0.4.3"])
+def test_the_function_around_the_crop(version: str, modules: Path, permitted: Path) -> None:
+    event = {"picture": b64encode(PHOTO.read_bytes()).decode(), "cut": b64encode(b"cut").decode()}
+    with Server(storage=str(permitted / "node")) as server:
+        sdk = {"NODE_PATH": str(modules), "SDK": f"wx-server-sdk{version}", "SERVICE_URL": f"{server.url}/admin"}
+        done = subprocess.run(
+            ["node", str(NODE / "storage.js")],
+            input=json.dumps(event),
+            env={**os.environ, **server.variables, **sdk},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+    assert "callFunction" in answer.pop("call")
+    assert answer.pop("gone").startswith("downloadFile:fail")
+    # 0.4.3 does not say which environment it is in.
+    env = "local" if version == "-0.4.3" else "env-1"
+    status = 200 if version == "-0.4.3" else -1
+    assert answer.pop("statusCode") == status
+    with Server(storage=str(permitted / "python")) as server, server.environment():
+        assert answer == _around_the_crop(cloud.Cloud(env=env), event)
+    kept = permitted / "python"
+    cloud_local = cloud.Cloud(backend="local", storage=str(kept), env=env)
+    assert answer == _around_the_crop(cloud_local, event)
+    assert [path.name for path in kept.rglob("*.jpg")] == ["a.jpg"]
+
+
+def _around_the_crop(instance: cloud.Cloud, event: dict[str, str]) -> dict[str, Any]:
+    """The function in storage.js, in Python."""
+    picture, cut = (b64decode(event[name]) for name in ("picture", "cut"))
+    file_id = instance.uploadFile({"cloudPath": "in/a 图.jpg", "fileContent": picture})["fileID"]
+    links = instance.getTempFileURL({"fileList": [file_id, {"fileID": f"{file_id}.none", "maxAge": 60}]})["fileList"]
+    content = instance.downloadFile({"fileID": file_id})["fileContent"]
+    crop = instance.openapi.img.aiCrop({"imgUrl": links[0]["tempFileURL"], "ratios": "1"})
+    stored = instance.uploadFile({"cloudPath": "out/a.jpg", "fileContent": cut})
+    back = instance.downloadFile({"fileID": stored["fileID"]})
+    deleted = instance.deleteFile({"fileList": [file_id, file_id]})
+    with pytest.raises(CloudError, match="storage file not exists"):
+        instance.downloadFile({"fileID": file_id})
+    hostile = instance.deleteFile({"fileList": ["cloud://env-1.b/../secret.txt"]})
+    del links[0]["tempFileURL"]
+    return {
+        "fileID": file_id,
+        "fileList": links,
+        "same": sha256(content).hexdigest(),
+        "crop": crop,
+        "stored": stored["fileID"],
+        "back": sha256(back["fileContent"]).hexdigest(),
+        "deleted": deleted,
+        "hostile": hostile,
+    }
+
+
+def test_the_other_sister_apis_are_refused_with_the_reason(node: Any, permitted: Path) -> None:
+    with Server() as server:
+        answer = node(server, file=str(PHOTO), api="superresolution")
+        assert answer == {"errCode": -604100, "errMsg": "system error: error code: -604100"}
+        assert "img.superresolution is answered by WeChat alone" in server.requests[0].mistakes[0]
 
 
 @pytest.mark.parametrize(

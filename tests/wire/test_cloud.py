@@ -154,7 +154,10 @@ def test_auto_is_local_but_never_by_accident_on_a_platform(
 
 def test_names_that_are_no_apis(instance: Any) -> None:
     assert repr(instance.openapi.img.aiCrop) == "openapi.img.aiCrop"
-    assert (dir(instance.openapi), dir(instance.openapi.img)) == (["img"], ["aiCrop"])
+    assert (dir(instance.openapi), dir(instance.openapi.img)) == (
+        ["img", "ocr"],
+        ["aiCrop", "scanQRCode", "superresolution"],
+    )
     with pytest.raises(AttributeError):
         instance.openapi.__wrapped__  # noqa: B018 - what inspecting tools look for
     with pytest.raises(AttributeError, match="has no attribute 'getWxContext'"):

@@ -1,0 +1,171 @@
+"""Cloud storage's endpoints: WeChat's HTTPS API, and the JSON actions of wx-server-sdk, over the same folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Request
+
+from cloudfn.call.absent import ABSENT
+from cloudfn.call.storage import MOST
+from cloudfn.net import multipart
+from cloudfn.server import intake
+from cloudfn.server.answers import Refusal
+from cloudfn.server.bucket import Bucket
+from cloudfn.server.journal import Exchange, shown
+from cloudfn.server.state import State
+
+# The gateway's code of one file -> its status over HTTPS.
+_STATUS = {"SUCCESS": 0, "STORAGE_FILE_NONEXIST": -503003}
+# What the SDK's other actions are called in the SDK.
+_NAMES = {"functions": "callFunction", "database": "database", "wx": "openapi"}
+_FAULT = "storage"
+
+
+def upload(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
+    """Answer /tcb/uploadfile."""
+    bucket, fields = _asked(state, request, exchange)
+    path = fields.get("path")
+    if not isinstance(path, str) or not path.strip("/"):
+        raise Refusal(40101, "path is missing: send the path that the file is kept under")
+    return bucket.place(_base(request), fields["env"], path)
+
+
+def links(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
+    """Answer /tcb/batchdownloadfile."""
+    bucket, fields = _asked(state, request, exchange)
+    told = []
+    for item in _files(fields.get("file_list"), dict):
+        file_id = str(item.get("fileid", ""))
+        code, url = bucket.link(_base(request), file_id, item.get("max_age"))
+        told.append({"fileid": file_id, "download_url": url, "status": _STATUS[code], "errmsg": _words(code)})
+    return {"file_list": told}
+
+
+def delete(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
+    """Answer /tcb/batchdeletefile."""
+    bucket, fields = _asked(state, request, exchange)
+    told = []
+    for file_id in _files(fields.get("fileid_list"), str):
+        code = bucket.remove(file_id)
+        told.append({"fileid": file_id, "status": _STATUS[code], "errmsg": _words(code)})
+    return {"delete_list": told}
+
+
+def action(state: State, request: Request, exchange: Exchange, body: bytes) -> dict[str, Any] | None:
+    """Answer what the SDK asks for besides cloud calls, as `data`; None for a cloud call, which others answer.
+
+    Raises Refusal -501007, whose words the SDK shows to its caller.
+    """
+    content_type = request.headers.get("Content-Type", "")
+    fields = _fields(content_type, body)
+    name = fields.get("action")
+    if not isinstance(name, str) or name == "wx.openApi":
+        return None
+    exchange.endpoint = "sdk"
+    if name not in _ACTIONS:
+        called = _NAMES.get(name.partition(".")[0], "")
+        cure = f"cloud.{called}: {ABSENT[called]}" if called in ABSENT else "this server answers openapi and storage"
+        raise _told(f'the action "{shown(name)}" is not answered by this server; {cure}')
+    exchange.endpoint = name
+    if state.bucket is None:
+        raise _told("this server keeps no files: start it with --storage DIR")
+    state.disturb(_FAULT)
+    return {"data": _ACTIONS[name](state.bucket, fields, _base(request))}
+
+
+def _sdk_links(bucket: Bucket, fields: Mapping[str, Any], base: str) -> dict[str, Any]:
+    listed = []
+    for item in _sdk_files(fields.get("file_list"), dict):
+        file_id = str(item.get("fileid", ""))
+        code, url = bucket.link(base, file_id, item.get("max_age"))
+        age = {"maxAge": item["max_age"]} if "max_age" in item else {}
+        listed.append({"code": code, "fileID": file_id, "tempFileURL": url, **age})
+    return {"download_list": listed}
+
+
+def _sdk_delete(bucket: Bucket, fields: Mapping[str, Any], _base: str) -> dict[str, Any]:
+    ids = _sdk_files(fields.get("fileid_list"), str)
+    return {"delete_list": [{"code": bucket.remove(file_id), "fileID": file_id} for file_id in ids]}
+
+
+def _sdk_place(bucket: Bucket, fields: Mapping[str, Any], base: str) -> dict[str, Any]:
+    path = fields.get("path")
+    if not isinstance(path, str) or not path.strip("/"):
+        raise _told("cloudPath is empty")
+    place = bucket.place(base, str(fields.get("envName") or ""), path)
+    return {**place, "fileId": place["file_id"], "cosFileId": place["cos_file_id"]}
+
+
+def _sdk_upload(bucket: Bucket, fields: Mapping[str, Any], _base: str) -> dict[str, Any]:
+    """wx-server-sdk before 2.3 sends the file with the action."""
+    file_id = bucket.write(str(fields.get("envName") or ""), str(fields.get("path", "")), fields.get("file") or b"")
+    if file_id is None:
+        raise _told("this path cannot be a file of the folder")
+    return {"fileID": file_id}
+
+
+_ACTIONS = {
+    "storage.batchGetDownloadUrl": _sdk_links,
+    "storage.batchDeleteFile": _sdk_delete,
+    "storage.getUploadMetadata": _sdk_place,
+    "storage.uploadFile": _sdk_upload,
+}
+
+
+def _asked(state: State, request: Request, _exchange: Exchange) -> tuple[Bucket, dict[str, Any]]:
+    """The files and the JSON of an HTTPS request; raises Refusal in WeChat's order."""
+    if request.method != "POST":
+        raise Refusal(43002, f"the method is {shown(request.method)}: send POST")
+    state.disturb(_FAULT)
+    state.check_token(request.args)
+    try:
+        fields = json.loads(intake.body(request, state.options))
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise Refusal(47001, "the body is no JSON object")
+    if not isinstance(fields.get("env"), str) or not fields["env"]:
+        raise Refusal(40101, "env is missing: send the cloud environment's name")
+    if state.bucket is None:
+        raise Refusal(85088, "this server keeps no files: start it with --storage DIR")
+    return state.bucket, fields
+
+
+def _files(items: object, kind: type) -> list[Any]:
+    if not isinstance(items, list) or len(items) > MOST or not all(isinstance(item, kind) for item in items):
+        raise Refusal(40097, f"the list of files is none, or holds something else, or more than {MOST}")
+    return items
+
+
+def _sdk_files(items: object, kind: type) -> list[Any]:
+    if not isinstance(items, list) or len(items) > MOST or not all(isinstance(item, kind) for item in items):
+        raise _told(f"the list of files is none, or holds something else, or more than {MOST}")
+    return items
+
+
+def _told(words: str) -> Refusal:
+    return Refusal(-501007, words, words=words)
+
+
+def _words(code: str) -> str:
+    return "ok" if code == "SUCCESS" else code
+
+
+def _base(request: Request) -> str:
+    return request.host_url.rstrip("/")
+
+
+def _fields(content_type: str, body: bytes) -> dict[str, Any]:
+    """What an action came with: JSON, or the form of a file; {} for what is neither."""
+    try:
+        if content_type.lower().startswith("application/json"):
+            read = json.loads(body)
+            return read if isinstance(read, dict) else {}
+        parts = {part.name: part for part in multipart.parse(content_type, body)}
+        plain = {name: part.text for name, part in parts.items() if name not in ("file", "requestData")}
+        return {**plain, "file": parts["file"].data} if "file" in parts else plain
+    except (ValueError, RecursionError):
+        return {}

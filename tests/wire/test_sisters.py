@@ -1,0 +1,136 @@
+"""The calls beside img.aiCrop: rows of one table, and what answers them."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import zxingcpp
+from PIL import Image
+
+import cloudfn as cloud
+from cloudfn import CloudError
+from cloudfn.call import apis, schema
+from cloudfn.call.apis import APIS, Api
+from cloudfn.testing import Server
+from tests.support.recording import RecordingServer, http
+
+PATHS = {
+    "img.scanQRCode": "/cv/img/qrcode",
+    "img.superresolution": "/cv/img/superresolution",
+    "ocr.printedText": "/cv/ocr/comm",
+    "ocr.idcard": "/cv/ocr/idcard",
+    "ocr.bankcard": "/cv/ocr/bankcard",
+    "ocr.driverLicense": "/cv/ocr/drivinglicense",
+    "ocr.vehicleLicense": "/cv/ocr/driving",
+    "ocr.businessLicense": "/cv/ocr/bizlicense",
+}
+TYPED = ("ocr.idcard", "ocr.bankcard", "ocr.vehicleLicense")
+URL = "https://example.com/a.jpg"
+
+
+@pytest.fixture
+def granted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory whose config.json grants every API."""
+    (tmp_path / "config.json").write_text(json.dumps({"permissions": {"openapi": [*APIS, "img.brandNew"]}}))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def api_of(instance: cloud.Cloud, name: str) -> Any:
+    space, _, call = name.partition(".")
+    return getattr(getattr(instance.openapi, space), call)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_over_https(name: str, granted: Path, server: RecordingServer) -> None:
+    server.answers = [http({"errcode": 0, "errmsg": "ok", "valid_date": "x", "items": [{"text": "t"}]})]
+    instance = cloud.Cloud(access_token="t", backend="wechat", api_base=server.url)
+    more = {"type": "photo"} if name in TYPED else {}
+    told = api_of(instance, name)({"imgUrl": URL, **more})
+    assert told == {"items": [{"text": "t"}], "validDate": "x", "errMsg": f"openapi.{name}:ok", "errCode": 0}
+    (request,) = server.requests
+    assert (request.method, request.path) == ("POST", PATHS[name])
+    assert dict(request.query) == {"access_token": "t", "img_url": URL, **more}
+    api_of(instance, name)(img=b"\xff\xd8\xff")
+    (head, content) = server.requests[-1].parts[0]
+    assert 'name="img"; filename="img.jpeg"' in head["Content-Disposition"]
+    assert content == b"\xff\xd8\xff"
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_permission(name: str, permitted: Path) -> None:
+    with pytest.raises(CloudError) as raised:
+        api_of(cloud.Cloud(access_token="t"), name)(imgUrl=URL)
+    assert raised.value.errCode == -604101
+
+
+def test_a_type_that_is_none(granted: Path) -> None:
+    with pytest.raises(CloudError, match=r'type: .*expected "photo" or "scan"') as raised:
+        cloud.Cloud(access_token="t").openapi.ocr.idcard(imgUrl=URL, type="fax")
+    assert raised.value.errCode == -401002
+
+
+@pytest.mark.parametrize("name", [name for name in PATHS if name != "img.scanQRCode"])
+def test_what_the_engine_does_not_answer(name: str, granted: Path) -> None:
+    with pytest.raises(CloudError, match="WeChat alone answers") as raised:
+        api_of(cloud.Cloud(backend="local"), name)(img=b"\xff\xd8\xff")
+    assert raised.value.errCode == -604100
+
+
+@pytest.mark.parametrize("path", PATHS.values())
+def test_the_server_says_why_it_does_not_answer(path: str) -> None:
+    with Server() as server:
+        url = f"{server.url}{path}?access_token=t&img_url={URL}"
+        assert requests.post(url, timeout=10).json()["errcode"] == -604100
+        assert "answered by WeChat alone" in server.requests[0].mistakes[0]
+
+
+def test_codes_of_a_picture(granted: Path) -> None:
+    picture = Image.new("L", (500, 300), 255)
+    for kind, text, at in (("QRCode", "https://example.com/图", (20, 30)), ("EAN13", "4006381333931", (260, 60))):
+        code = zxingcpp.create_barcode(text, getattr(zxingcpp.BarcodeFormat, kind))
+        picture.paste(Image.fromarray(zxingcpp.write_barcode_to_image(code, scale=4)).crop((0, 0, 220, 220)), at)
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    told = cloud.Cloud(backend="local").openapi.img.scanQRCode(img=data.getvalue())
+    assert told["imgSize"] == {"w": 500, "h": 300}
+    found = {code["typeName"]: code for code in told["codeResults"]}
+    assert found["QR_CODE"]["data"] == "https://example.com/图"
+    place = found["QR_CODE"]["pos"]
+    assert list(place) == ["leftTop", "rightTop", "rightBottom", "leftBottom"]
+    assert 20 <= place["leftTop"]["x"] < place["rightTop"]["x"] <= 260
+    assert 30 <= place["leftTop"]["y"] < place["leftBottom"]["y"] <= 260
+
+
+def test_a_picture_without_a_code(granted: Path) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(data, "JPEG")
+    told = cloud.Cloud(backend="local").openapi.img.scanQRCode(img=data.getvalue())
+    assert (told["codeResults"], told["imgSize"]) == ([], {"w": 40, "h": 30})
+
+
+def test_a_new_api_is_a_row_and_a_schema(
+    granted: Path, server: RecordingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = Api("img.brandNew", "/cv/img/brandnew", query=("imgUrl",), text=("howMuch",), media=("img",))
+    made = {**schema.load("img.superresolution")}
+    made["properties"] = {**made["properties"], "howMuch": {"description": "a number", "type": "number"}}
+    monkeypatch.setattr(apis, "APIS", {**APIS, row.name: row})
+    monkeypatch.setattr("cloudfn.backends.wechat.APIS", {**APIS, row.name: row})
+    load, schema_of = schema.load, {row.name: made}
+    monkeypatch.setattr(schema, "load", lambda name: schema_of.get(name) or load(name))
+    server.answers = [http({"errcode": 0, "errmsg": "ok", "new_thing": 1})]
+    new = cloud.Cloud(access_token="t", backend="wechat", api_base=server.url).openapi.img.brandNew
+    assert new(imgUrl=URL, howMuch=2) == {"newThing": 1, "errMsg": "openapi.img.brandNew:ok", "errCode": 0}
+    (request,) = server.requests
+    assert (request.path, request.parts) == (
+        "/cv/img/brandnew",
+        [({"Content-Disposition": 'form-data; name="how_much"'}, b"2")],
+    )
+    with pytest.raises(CloudError, match="howMuch"):
+        new(imgUrl=URL, howMuch="x")
