@@ -134,3 +134,92 @@ def test_a_new_api_is_a_row_and_a_schema(
     )
     with pytest.raises(CloudError, match="howMuch"):
         new(imgUrl=URL, howMuch="x")
+
+
+def test_a_timeout_in_milliseconds_is_suspected(caplog: pytest.LogCaptureFixture) -> None:
+    cloud.Cloud(timeout=800)
+    assert "timeout=800 s: seconds here, milliseconds in Node" in caplog.text
+    with pytest.raises(CloudError, match="seconds here, milliseconds in Node; write 5"):
+        cloud.Cloud(timeout=5000)
+
+
+def test_a_content_type_with_a_blank_at_its_end(
+    granted: Path, server: RecordingServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    instance = cloud.Cloud(access_token="t", backend="wechat", api_base=server.url)
+    instance.openapi.img.aiCrop(img={"contentType": "image/jpeg ", "value": b"\xff\xd8\xff"})
+    (head, _) = server.requests[0].parts[0]
+    assert 'filename="img.png"' in head["Content-Disposition"]
+    assert "not a known media type" in caplog.text
+
+
+def test_the_engine_says_what_wechat_would_not_take(granted: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(data, "PNG")
+    cloud.Cloud(backend="local").openapi.img.aiCrop(img=data.getvalue() + bytes(2_000_000))
+    assert "WeChat takes less than 2 MB" in caplog.text
+
+
+def test_an_appid_alone_does_not_mean_wechat(
+    granted: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("WX_APPID", "wx0123456789abcdef")
+    data = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(data, "PNG")
+    assert cloud.Cloud().openapi.img.aiCrop(img=data.getvalue())["errCode"] == 0
+
+
+@pytest.mark.parametrize(
+    ("disposition", "code"),
+    [
+        ('name="img"; filename=""', 41005),
+        ("name=\"img\"; filename*=utf-8''a.png", 41005),
+        ('name="img"; filename="a.png"; filename*=utf-8\'\'a.png', 0),
+    ],
+)
+def test_the_names_of_a_file(disposition: str, code: int) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(data, "PNG")
+    body = f"--b\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode() + data.getvalue() + b"\r\n--b--\r\n"
+    with Server() as server:
+        url = f"{server.url}/cv/img/aicrop?access_token=t"
+        told = requests.post(url, data=body, headers={"Content-Type": "multipart/form-data; boundary=b"}, timeout=10)
+        assert told.json()["errcode"] == code, server.requests[0].mistakes
+
+
+def test_an_ampersand_that_was_not_encoded_is_named() -> None:
+    with Server() as server:
+        requests.post(f"{server.url}/cv/img/aicrop?access_token=t&img_url=http://10.0.0.1/a?x=1&sign=2", timeout=10)
+        assert "an & in img_url is written %26" in server.requests[0].mistakes[0]
+
+
+@pytest.mark.parametrize("path", ["/tcb/uploadfile", "/tcb/batchdownloadfile", "/tcb/batchdeletefile"])
+def test_the_storage_endpoints_refuse_as_wechat_does(path: str, tmp_path: Path) -> None:
+    with Server(storage=str(tmp_path)) as server:
+        url = f"{server.url}{path}"
+        assert requests.get(url, timeout=10).json()["errcode"] == 43002
+        assert requests.post(url, json={}, timeout=10).json()["errcode"] == 41001
+        url += "?access_token=t"
+        assert requests.post(url, data=b"x", timeout=10).json()["errcode"] == 47001
+        assert requests.post(url, json={}, timeout=10).json()["errcode"] == 40101
+        listed = {"file_list": [5], "fileid_list": [5] * 51}
+        assert requests.post(url, json={"env": "e", **listed}, timeout=10).json()["errcode"] in (40097, 40101)
+    with Server() as server:
+        answer = requests.post(f"{server.url}{path}?access_token=t", json={"env": "e"}, timeout=10)
+        assert answer.json()["errcode"] == 85088
+        assert "--storage DIR" in server.requests[0].mistakes[0]
+
+
+def test_a_link_is_of_its_file_and_its_method_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "b.txt").write_text("b")
+    with Server(storage=str(tmp_path)) as server, server.environment():
+        (link,) = cloud.Cloud(env="e").getTempFileURL(fileList=["cloud://e.b/a.txt"])["fileList"]
+        url = link["tempFileURL"]
+        assert requests.get(url, timeout=10).content == b"a"
+        for other in (url.replace("a.txt", "b.txt"), url.partition("?")[0], url.replace("sign=", "sign=0"), url + "1"):
+            assert requests.get(other, timeout=10).status_code == 403
+        sign = url.partition("sign=")[2].partition("&t=")
+        forged = {"Signature": f"{sign[2]}-{sign[0]}"}
+        assert requests.put(url.partition("?")[0], data=b"x", headers=forged, timeout=10).status_code == 403
+    assert (tmp_path / "a.txt").read_text() == "a"
