@@ -208,6 +208,11 @@ def _normalised(error: Exception) -> CloudError:
 
 
 def _answer(job: _Job, event: Any, context: Any) -> Any:
+    if isinstance(event, Mapping) and "asgi" in event:
+        raise TypeError(
+            "this is a WSGI application, and an ASGI server calls it: run it with gunicorn or waitress, or with "
+            "uvicorn --interface wsgi"
+        )
     form = platforms.recognise(event, context)
     if isinstance(form, HttpForm):
         return _written(form, _http_reply(job, form))

@@ -83,3 +83,8 @@ def test_nothing_in_an_event_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         assert handler.main({"img": img})["errCode"] in (-401002, -401003)
     assert handler.main({"imgUrl": "file:///etc/passwd"})["errCode"] == -401002
+
+
+def test_an_asgi_server_is_told_that_this_is_wsgi() -> None:
+    with pytest.raises(TypeError, match=r"WSGI application.*uvicorn --interface wsgi"):
+        handler.main({"type": "http", "asgi": {"version": "3.0"}})
