@@ -277,7 +277,7 @@ def dask(task: Task, address: str) -> Iterator[list[Slot]]:
 
     with client:
         start = partial(client.get_executor, pure=False)  # a chunk that is run again is to be run, not looked up
-        slot = Slot(start, width, partial(crop_chunk, task), lost=_killed_worker(), patience=1)
+        slot = Slot(start, width, partial(crop_chunk, task), chunk=2 * CHUNK, lost=_killed_worker(), patience=1)
         yield [slot]
 
 

@@ -10,7 +10,6 @@ import csv
 import glob
 import json
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -115,7 +114,7 @@ def _folder(top: str, only: Filter) -> Iterator[Item]:
                         if entry.is_dir(follow_symlinks=False):
                             inner.append(entry.path)
                             continue
-                        place = os.path.relpath(entry.path, top).replace(os.sep, "/")
+                        place = entry.path[len(top) :].lstrip(os.sep).replace(os.sep, "/")
                         if only.takes(place) and _is_picture_file(entry):
                             yield Item(entry.path, name=place.rpartition(".")[0] or place)
         except OSError as error:
@@ -126,10 +125,7 @@ def _folder(top: str, only: Filter) -> Iterator[Item]:
 
 def _is_picture_file(entry: os.DirEntry[str]) -> bool:
     """Whether it is a file, or a link whose target is missing, which is to be told; no pipe, which would never end."""
-    try:
-        return stat.S_ISREG(entry.stat().st_mode)
-    except OSError:
-        return True
+    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110
 
 
 def _remote(url: str, only: Filter) -> Iterator[Item]:

@@ -55,9 +55,11 @@ class Register:
 
     def note(self, key: bytes, at: int, *, failed: bool) -> bool:
         """Note that a picture's line stands at this byte; whether it had none before."""
+        if self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (key, at, failed)).rowcount:
+            return True
         row = self._database.execute("SELECT at FROM seen WHERE key = ?", (key,)).fetchone()
-        self._database.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (key, at, failed))
-        return row is None or row[0] < 0
+        self._database.execute("UPDATE seen SET at = ?, failed = ? WHERE key = ?", (at, failed, key))
+        return bool(row[0] < 0)
 
     def claim(self, key: bytes, *, failed_too: bool) -> bool:
         """Whether a picture is to be done now: it was not seen before, or it failed and is to be done again."""

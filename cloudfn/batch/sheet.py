@@ -35,7 +35,7 @@ b:nth-of-type(1){border-color:#e69f00;color:#ffc44d}b:nth-of-type(2){border-colo
 b:nth-of-type(3){border-color:#009e73;color:#4be0b5}b:nth-of-type(4){border-color:#cc79a7;color:#f5b3d5}
 b:nth-of-type(5){border-color:#f0e442;color:#f0e442}
 figcaption{margin-top:6px;overflow-wrap:anywhere;max-height:2.7em;overflow:hidden}
-.bad{border-left:4px solid #d55e00}
+.bad{border-left:4px solid #d55e00}.bad figcaption{max-height:none}
 </style>
 <main>
 """
@@ -88,7 +88,7 @@ def _figure(line: dict[str, Any], thumbnail: str, folder: Path) -> str:
     short = escape(name.rpartition("/")[2] or name)
     if line["errCode"]:
         said = escape(str(line.get("hint") or line["errMsg"]).encode("utf-8", "replace").decode())
-        return f'<figure class="bad"><figcaption title="{said}"><b></b>{short}<br>{said}</figcaption></figure>\n'
+        return f'<figure class="bad"><figcaption title="{said}">{short}<br>{said}</figcaption></figure>\n'
     width, height = line["imgSize"]["w"], line["imgSize"]["h"]
     across = _SIDE * width / max(width, height)
     boxes = "".join(

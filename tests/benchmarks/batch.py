@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 from PIL import Image
 
 PLAIN = """
@@ -33,7 +34,7 @@ sys.stdin.readline()
 for path in paths:
     find(pathlib.Path(path).read_bytes(), (1.0, 2.35))
 """
-ROUNDS = 3
+ROUNDS = 5
 
 
 def make(folder: Path, number: int, side: int) -> None:
@@ -57,8 +58,19 @@ def pictures(folder: Path) -> list[str]:
     return sorted(str(path) for path in folder.rglob("*.jpg"))
 
 
-def plain(paths: list[str]) -> float:
-    """Seconds of two processes that call the engine in a loop, each on half of the pictures, engine loaded before."""
+def cpu() -> float:
+    """Seconds of CPU that this process and all below it have had, those that ended included."""
+    own = psutil.Process()
+    total = 0.0
+    for process in (own, *own.children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def plain(paths: list[str]) -> tuple[float, float]:
+    """Seconds, and seconds of CPU, of two loaded processes that call the engine in a loop, each on half."""
     with tempfile.TemporaryDirectory() as folder:
         running = []
         for number in range(2):
@@ -69,18 +81,18 @@ def plain(paths: list[str]) -> float:
         for process in running:
             assert process.stdout
             process.stdout.readline()
-        start = time.perf_counter()
+        start, before = time.perf_counter(), cpu()
         for process in running:
             assert process.stdin
             process.stdin.write("\n")
             process.stdin.flush()
         for process in running:
             process.communicate()
-        return time.perf_counter() - start
+        return time.perf_counter() - start, cpu() - before
 
 
-def batch(paths: list[str], scheduler: str = "") -> float:
-    """Seconds from the first picture's result to the last one's: the workers' start is another matter."""
+def batch(paths: list[str], scheduler: str = "") -> tuple[float, float]:
+    """Seconds, and seconds of CPU, from the workers' first results on: their start is another matter."""
     from cloudfn.batch import crop_all
 
     with tempfile.TemporaryDirectory() as folder:
@@ -94,10 +106,10 @@ def batch(paths: list[str], scheduler: str = "") -> float:
         )
         for _ in range(32):
             next(lines)
-        start = time.perf_counter()
+        start, before = time.perf_counter(), cpu()
         number = sum(line["errCode"] == 0 for line in lines)
         assert number == len(paths)
-        return time.perf_counter() - start
+        return time.perf_counter() - start, cpu() - before
 
 
 @contextlib.contextmanager
@@ -132,22 +144,24 @@ def cluster(workers: int = 2) -> Iterator[str]:
 def speed(folder: Path) -> None:
     paths = pictures(folder)
     with cluster() as scheduler:
-        ways: dict[str, Callable[[], float]] = {
+        ways: dict[str, Callable[[], tuple[float, float]]] = {
             "two plain processes": lambda: plain(paths),
             "the process pool": lambda: batch(paths),
             "a Dask cluster of 2": lambda: batch(paths, scheduler),
         }
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
         for _ in range(ROUNDS):
             for name, way in ways.items():
-                seconds[name].append(way())
-    print(f"{len(paths)} pictures, {ROUNDS} rounds")
-    for name, taken in seconds.items():
-        rates = [len(paths) / one for one in taken]
-        print(f"{name:<22} {statistics.median(rates):8.1f} pictures/s  ({min(rates):.1f} to {max(rates):.1f})")
-    first, second, third = seconds.values()
-    print(f"pool / plain: {statistics.median(a / b for a, b in zip(first, second, strict=True)):.3f}")
-    print(f"Dask / pool:  {statistics.median(a / b for a, b in zip(second, third, strict=True)):.3f}")
+                taken[name].append(way())
+    print(f"{len(paths)} pictures, {ROUNDS} rounds; medians")
+    for name, pairs in taken.items():
+        wall, busy = (statistics.median(pair[which] for pair in pairs) / len(paths) for which in (0, 1))
+        print(f"{name:<22} {1 / wall:8.1f} pictures/s  {1000 * busy:6.1f} ms of CPU a picture")
+    first, second, third = taken.values()
+    for which, what in ((0, "time"), (1, "CPU")):
+        pool = statistics.median(a[which] / b[which] for a, b in zip(first, second, strict=True))
+        dask = statistics.median(a[which] / b[which] for a, b in zip(second, third, strict=True))
+        print(f"by {what}: pool / plain {pool:.3f}, Dask / pool {dask:.3f}")
 
 
 def many(folder: Path, number: int) -> None:
