@@ -410,3 +410,80 @@ def test_a_reader_that_goes_away(photo: Any) -> None:
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout.startswith("      -1")
+
+
+def test_crop_never_replaces_its_input(run: Run, permitted: Path, photo: Any) -> None:
+    data = photo("chelsea.jpg").read_bytes()
+    for name in ("a.jpg", "a-1.jpg"):
+        (permitted / name).write_bytes(data)
+    (permitted / "link.jpg").symlink_to("a.jpg")
+    for option in ("--preview", "--explain"):
+        for name in ("a.jpg", "./a.jpg", "link.jpg"):
+            done = run("crop", "a.jpg", option, name)
+            assert (done.returncode, done.stderr.count("is the picture itself")) == (2, 1)
+    done = run("crop", "a.jpg", "a-1.jpg", "--ratios", 1, "--out", ".")
+    assert done.returncode == 4
+    assert "a-1.jpg is a picture of the input" in done.stderr
+    assert [(permitted / name).read_bytes() for name in ("a.jpg", "a-1.jpg")] == [data, data]
+
+
+def test_a_preview_into_a_folder_that_is_not_there(run: Run, permitted: Path, photo: Any) -> None:
+    done = run("crop", photo("chelsea.jpg"), "--preview", "none/p.png")
+    assert done.returncode == 2
+    assert "there is no folder none" in done.stderr
+    assert not (permitted / "none").exists()
+
+
+def test_crop_takes_folders_and_standard_input(run: Run, permitted: Path, photo: Any) -> None:
+    (permitted / "in" / "deep").mkdir(parents=True)
+    for name in ("b.jpg", "deep/a.jpg"):
+        (permitted / "in" / name).write_bytes(photo("chelsea.jpg").read_bytes())
+    options = ("--ratios", "1", "--out", "cut", "--size", "40x", "--format", "webp", "--quality", 40)
+    done = run("crop", "in", *options)
+    assert done.returncode == 0, done.stderr
+    wrote = [line.split()[-1] for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert wrote == ["cut/b-1.webp", "cut/deep/a-1.webp"]
+    for name in wrote:
+        with Image.open(permitted / name) as image:
+            assert (image.format, image.size) == ("WEBP", (40, 40))
+    listed = run("crop", "-", "--json", stdin="in/b.jpg\nin/none.jpg\n")
+    assert [json.loads(line)["errCode"] for line in listed.stdout.splitlines()] == [0, -401002]
+    command = [sys.executable, "-m", "cloudfn", "crop", "-", "--json"]
+    piped = subprocess.run(command, input=(permitted / "in" / "b.jpg").read_bytes(), capture_output=True, check=True)
+    assert json.loads(piped.stdout)["imgSize"] == {"w": 451, "h": 300}
+
+
+def test_a_name_that_the_terminal_cannot_show(permitted: Path, photo: Any) -> None:
+    (permitted / "猫😀.jpg").write_bytes(photo("chelsea.jpg").read_bytes())
+    environment = {**os.environ, "PYTHONIOENCODING": "gbk"}
+    for options in ([], ["--json"]):
+        command = [sys.executable, "-m", "cloudfn", "crop", "猫😀.jpg", "无😀.jpg", *options]
+        done = subprocess.run(command, capture_output=True, check=False, env=environment)
+        assert done.returncode == 4
+        assert "Traceback" not in done.stderr.decode("gbk")
+        if options:
+            assert json.loads(done.stdout.decode("gbk").splitlines()[0])["picture"] == "猫😀.jpg"
+        else:
+            assert done.stdout.decode("gbk").startswith("猫")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX shells")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams(closed: str, permitted: Path, photo: Any) -> None:
+    script = f"{sys.executable} -m cloudfn crop {photo('chelsea.jpg')} {photo('chelsea.jpg').parent} {closed}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_crop_without_the_engines_packages(permitted: Path, photo: Any) -> None:
+    script = (
+        "import sys; sys.modules.update(numpy=None, PIL=None, rich=None, fsspec=None)\n"
+        "import cloudfn.cli; sys.exit(cloudfn.cli.main(sys.argv[1:]))"
+    )
+    for options in (["--preview", "p.png"], [], ["--out", "cut"]):
+        command = [sys.executable, "-c", script, "crop", str(photo("chelsea.jpg")), *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert "(errCode -601002)" in done.stderr
+        assert "pip install" in done.stderr
+        assert "Traceback" not in done.stderr
