@@ -648,6 +648,8 @@ def test_faults_quota_and_tokens_are_set_there(visit: Any) -> None:
         credentials = {"grant_type": "client_credential", "appid": server.appid, "secret": "any"}
         requests.get(f"{server.url}/cgi-bin/token", params=credentials, timeout=10)
         visitor = visit(server, f"/#admin={server.admin_token}")
+        assert server.admin_token not in visitor.page.url
+        assert not any(server.admin_token in url.partition("#")[0] for url in visitor.asked)
         visitor.page.click("nav >> text=Requests")
         visitor.see("#quota-state", text="0 of 5 used")
         visitor.see("#tokens-state", text="1 valid")
@@ -670,6 +672,30 @@ def test_faults_quota_and_tokens_are_set_there(visit: Any) -> None:
         visitor.see("#quota-state", text="0 of 5 used")
         visitor.see("#faults input:checked", 0)
         assert crop_code(server) == 41005
+
+
+def test_without_the_admin_token_it_is_asked_for(cloudfn: Server, visit: Any) -> None:
+    visitor = visit(cloudfn, "/#requests")
+    words: list[str] = []
+
+    def dismiss(dialog: Any) -> None:
+        words.append(dialog.message)
+        dialog.dismiss()
+
+    visitor.page.once("dialog", dismiss)
+    visitor.page.click("#faults label >> nth=0")
+    visitor.see("#admin-problem", text="a change needs the admin token")
+    visitor.see("#faults input:checked", 0)
+    assert words == ["The admin token that cloudfn serve printed"]
+    assert crop_code(cloudfn) == 41005
+    visitor.page.once("dialog", lambda dialog: dialog.accept(cloudfn.admin_token))
+    visitor.page.click("#faults label >> nth=0")
+    visitor.see("#faults input:checked", 1)
+    assert crop_code(cloudfn) == 45009
+    visitor.page.reload()  # which the token survives, in this window alone
+    visitor.page.click("#faults label >> nth=0")
+    visitor.see("#faults input:checked", 0)
+    assert crop_code(cloudfn) == 41005
 
 
 def test_the_admin_surface_that_is_closed_says_so(cloudfn: Server, visit: Any) -> None:
@@ -796,7 +822,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(cloudfn: Server, visit: Any, axe: str, scheme: str, locale: str) -> None:
-    visitor = visit(cloudfn, color_scheme=scheme, locale=locale)
+    visitor = visit(cloudfn, f"/#admin={cloudfn.admin_token}", color_scheme=scheme, locale=locale)
 
     def check(where: str) -> None:
         visitor.page.evaluate(axe)
@@ -868,7 +894,10 @@ def test_serve_open_starts_the_page_in_the_browser(tmp_path: Path) -> None:
                     break
                 time.sleep(0.05)
             address_opened = opened.read_text().strip()
-            assert address_opened.startswith(f"{address}/")
+            printed = dict(
+                line.strip().split("=", 1) for line in (process.stdout.readline(), process.stdout.readline())
+            )
+            assert address_opened == f"{address}/#admin={printed['CLOUDFN_ADMIN_TOKEN'][1:-1]}"
             assert "cloudfn" in requests.get(address_opened, timeout=10).text
             # One worker, so that the requests' view has all there is.
             assert requests.get(f"{address}/_cloudfn/state", timeout=10).status_code == 200
