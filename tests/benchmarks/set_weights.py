@@ -54,7 +54,7 @@ EPOCHS, BATCH, RATE, DECAY = 10, 64, 1e-3, 1e-3
 START_STEPS, START_RATE, START_DECAY = 60, 0.08, 1e-2  # of the model above the published network
 WEIGHTS = {"objects": 1.0, "people's heads": 0.2, "crops": 0.5, "heads": 0.15, "animals' heads": 0.15}  # of the losses
 PIXELS = 0.2  # weight of the cross-entropy with the mask
-TOP = 0.3  # the top weight while the weights are set; the engine's own is chosen from the curve in README.md
+TOP = 0.3  # while the weights are set, each row counts less, the more of the map is above it; README.md has the curve
 SOFTNESS = 0.03  # of the softmax, in shares of the saliency
 FEATURES = len(saliency.FEATURES)
 OUT = Path(saliency.__file__).parent
@@ -384,7 +384,7 @@ class Trainer:
 
 
 def weighted(logits: Tensor, top: float) -> Tensor:
-    """`saliency.top_weighted` of maps (n, SIDE, SIDE), which then sum to 1."""
+    """Maps (n, SIDE, SIDE), each row times 1 - top x share of the map above it, which then sum to 1."""
     maps = torch.sigmoid(logits)
     rows = maps.sum(2)
     above = (rows.cumsum(1) - rows) / rows.sum(1, keepdim=True)
@@ -454,7 +454,7 @@ def main() -> None:
         return
     model, spreads = trainer.fit(every)
     tuned, weights = trainer.exported(model, spreads)
-    drawn = trainer.free(trainer.predicted(model, spreads, every), every, saliency.TOP)
+    drawn = trainer.free(trainer.predicted(model, spreads, every), every, 0.0)
     convert_networks.save(OUT / "people.npz", tuned)
     weights = weights._replace(margins=fit_margins(*drawn))
     (OUT / "weights.json").write_text(json.dumps(weights._asdict(), indent=1) + "\n")
