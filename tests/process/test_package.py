@@ -187,6 +187,45 @@ def test_a_function_of_ones_own(online: None, function: Path, server: RecordingS
     assert run_in(folder, calling(platform, EVENT), **settings)["errCode"] == -604101
 
 
+EVENTS = """
+import base64, json
+from {module} import {name} as entry
+from cloudfn import CloudError
+def call(event):
+    event = json.dumps(event).encode() if {as_bytes} else event
+    try:
+        return entry(event, None)
+    except CloudError as error:
+        return ["raised", error.errCode]
+http = {{"version": "2.0", "rawPath": "/", "rawQueryString": "", "headers": {{"content-type": "application/json"}},
+    "requestContext": {{"http": {{"method": "POST", "path": "/"}}}}, "body": '{{"a": 1}}', "isBase64Encoded": False}}
+coded = {{**http, "body": base64.b64encode(b'{{"a": 2}}').decode(), "isBase64Encoded": True}}
+record = {{"s3": {{"bucket": {{"name": "shop"}}, "object": {{"key": "a+b.jpg"}}}}}}
+answers = [call(event) for event in (
+    {{"a": 0}}, {{"fail": 1}}, http, coded, {{"Records": [record]}}, {{"Records": [record], "fail": 1}})]
+print(json.dumps(answers))
+"""
+
+
+@pytest.mark.parametrize("platform", ["scf", "lambda", "fc", "huawei"])
+def test_every_event_reaches_a_bundles_function(platform: str, online: None, function: Path, tmp_path: Path) -> None:
+    function.write_text(
+        "async def main(event, context):\n"
+        "    if 'fail' in event:\n"
+        "        raise ValueError('s3cret')\n"
+        "    return {'a': event.get('a'), 'keys': [stored.key for stored in context.objects]}\n"
+    )
+    out, _ = build(tmp_path, platform, function=(function, "main"))
+    host = HOSTS[platform]
+    code = EVENTS.format(module=Path(host.entry).stem, name=host.handler, as_bytes=host.delivers == "bytes")
+    direct, failed, http, coded, stored, raised = run_in(unpacked(out, tmp_path / "unpacked"), code)
+    assert direct == {"a": 0, "keys": []}
+    assert failed == {"errCode": -504002, "errMsg": "functions execute fail: ValueError"}
+    assert [json.loads(answer["body"])["a"] for answer in (http, coded)] == [1, 2]
+    assert stored["keys"] == ["a b.jpg"]
+    assert raised == ["raised", -504002]
+
+
 def test_the_container_serves_with_the_engine(online: None, permitted: Path, tmp_path: Path, photo: Any) -> None:
     out, made = build(tmp_path, "cloudrun", backend="local")
     assert {"numpy", "pillow", "waitress"} <= {package.split()[0] for package in made.packages}
