@@ -43,8 +43,8 @@ def is_chinese(page: Path) -> bool:
 
 def counterpart(page: Path) -> Path:
     """The same page in the other language."""
-    if page.parent == ROOT:
-        return ROOT / ("README.md" if is_chinese(page) else "README.zh-CN.md")
+    if page.name.startswith("README"):
+        return page.with_name("README.md" if is_chinese(page) else "README.zh-CN.md")
     there, here = ("en", "zh") if is_chinese(page) else ("zh", "en")
     return ROOT / "docs" / there / page.relative_to(ROOT / "docs" / here)
 
