@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from cloudfn.testing import Server
-from tests.process.test_sdk import FUNCTION, modules  # noqa: F401 - a fixture
+from tests.process.test_sdk import modules  # noqa: F401 - a fixture
 from tests.support.docs import ROOT
 from tests.support.recording import RecordingServer, http
 
@@ -115,7 +115,7 @@ def test_the_same_function_in_node_and_python(modules: Path, pictures: Recording
     event = json.dumps({"imgUrl": pictures.at("/a.jpg")})
     with Server(allow_hosts=["127.0.0.1"]) as server:
         started = "require('./index.js').main(JSON.parse(process.argv[1])).then(r => console.log(JSON.stringify(r)))"
-        node = run("node", "-e", started, event, at=here, **FUNCTION, **server.variables, NODE_PATH=str(modules))
+        node = run("node", "-e", started, event, at=here, **server.variables, NODE_PATH=str(modules))
         command = ["-m", "cloudfn", "invoke", "-", "--function", "index.py:main"]
         python = run(sys.executable, *command, at=here, stdin=event, **server.variables)
     answer = json.loads(node.splitlines()[-1])
