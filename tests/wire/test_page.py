@@ -68,7 +68,7 @@ def test_the_crop_is_the_one_of_wechat_s_address_and_tells_why() -> None:
         assert 0 < why["focal_share"]["x"] < 1
         assert [(call.endpoint, call.through, call.ratios) for call in server.requests] == [
             ("img.aiCrop", "page", "1,0.5"),
-            ("img.aiCrop", "https", "1,0.5"),
+            ("img.aiCrop", "http", "1,0.5"),
         ]
 
 
