@@ -51,7 +51,7 @@ class Synchronous(Protocol):
 
     @property
     def is_root(self) -> bool:
-        """Whether it is `openapi` itself, which takes options."""
+        """Return whether this is `openapi` itself, which takes options."""
 
     def __getattr__(self, name: str) -> Synchronous: ...
 
@@ -96,7 +96,7 @@ class AsyncOpenApi:
         return AsyncOpenApi(getattr(self._openapi, name))
 
     def __call__(self, *given: Any, **keywords: Any) -> Any:
-        """An API: a coroutine that returns the result, and raises what the call raises. `openapi` itself: options."""
+        """Make the API's call, and return or raise as the call itself does; `openapi` itself takes options."""
         if self._openapi.is_root:
             return AsyncOpenApi(self._openapi(*given, **keywords))
         return run(self._openapi, *given, **keywords)

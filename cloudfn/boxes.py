@@ -31,7 +31,7 @@ def cut(
     max_megapixels: float = 24,
     max_jpeg_megapixels: float = 100,
 ) -> list[bytes]:
-    """The cut pictures, one for each box of `result`, in order, each as an encoded file's bytes.
+    """Cut `picture` into one picture for each box of `result`, in order; return each as an encoded file's bytes.
 
     `picture` is the very file that was asked about: a `pathlib.Path`, bytes, or anything else that `img.value` may be.
     `result` is what `img.aiCrop` returned, whoever answered, or WeChat's own JSON: names in camelCase or snake_case,
@@ -43,8 +43,8 @@ def cut(
     format than the original's, `quality` 1 to 100 that of a lossy one.
 
     Raises ValueError where the result has no boxes, is that of a picture of another size, or has a box outside it;
-    TypeError for what is no picture; CloudError 101002 for a picture that cannot be read, -601002 where the engine's
-    packages are not installed. OSError where a path cannot be read.
+    TypeError for anything but a picture; CloudError 101002 for a picture that cannot be read, -601002 where the
+    engine's packages are not installed; OSError where a path cannot be read.
     """
     data = picture.read_bytes() if isinstance(picture, Path) else media.decode(picture)
     boxes = result.get("results")

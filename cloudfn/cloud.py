@@ -56,7 +56,7 @@ _NOT_INITIALISED = (
 
 
 class _Unawaited(dict[str, Any]):
-    """A result that was asked for inside an event loop: it tells who awaits it what to write."""
+    """A result of a call made inside an event loop: whoever awaits it is told what to write instead."""
 
     def __await__(self) -> NoReturn:
         raise TypeError(
@@ -85,7 +85,7 @@ class Cloud:
         forks.watch(self)
 
     def after_fork(self) -> None:
-        """The child keeps the backend, which leaves to the parent what is the parent's."""
+        """Keep the backend in the child; it leaves the parent's connections to the parent."""
         self._lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
@@ -107,7 +107,7 @@ class Cloud:
         return Aio(self.openapi, {name: partial(self._keep_now, name) for name in storage.FUNCTIONS})
 
     def get_wx_context(self) -> dict[str, str | int]:
-        """Who called the function, as wx-server-sdk's getWXContext tells it."""
+        """Return who called the function, as wx-server-sdk's getWXContext does."""
         return get_wx_context()
 
     getWXContext = get_wx_context  # noqa: N815 - the name in the SDK
@@ -132,7 +132,7 @@ class Cloud:
         return self._keep("downloadFile", options, keywords)
 
     def uploadFile(self, options: Mapping[str, Any] | None = None, /, **keywords: Any) -> Any:
-        """Keep a file: `uploadFile({"cloudPath": "cut/a.jpg", "fileContent": bytes or a file object})`.
+        """Store a file: `uploadFile({"cloudPath": "cut/a.jpg", "fileContent": bytes or a file object})`.
 
         It gives `fileID`, and `statusCode` -1 as wx-server-sdk 4.0.2 does. A file of that path is replaced.
         Raises as `getTempFileURL`; -503001 where the cloud does not take the file.
@@ -173,7 +173,7 @@ class Cloud:
         return boxes.cut(picture, result, size=size, **options)
 
     def warm_up(self, *, network: bool = False) -> None:
-        """Load, while a platform initialises, what the first call would load: once, and no network unless asked.
+        """Load, while a platform initialises, what the first call would load: once, and by default without any network.
 
         With `network` it also fetches a token and opens the connection. A set-up that is wrong is no error here: the
         first call says what it is.
@@ -184,7 +184,7 @@ class Cloud:
             backend.warm_up(network=network)
 
     def close(self) -> None:
-        """Give back connections; the next call opens new ones, and one that runs ends as it would."""
+        """Close the connections; the next call opens new ones, and a call under way ends normally."""
         with self._lock:
             retired, self._backend = self._backend, None
             files, self._files = self._files, None
@@ -193,7 +193,7 @@ class Cloud:
                 kept[1].close()
 
     def call(self, name: str, read: Callable[..., Call], *, convert_case: bool = True) -> dict[str, Any]:
-        """Make the cloud call `name` and give its result; the checks come in the SDK's order.
+        """Make the cloud call `name` and return its result; the checks come in the SDK's order.
 
         `read` is one of `params`' readers with what the caller gave: called with the API, and with `begin`.
 
@@ -294,7 +294,7 @@ class _Default(Cloud):
 
 
 def absent(name: str) -> Callable[..., Any]:
-    """A function of wx-server-sdk that this package does not have: calling it raises `CloudError` with what to use."""
+    """Make a stand-in for an SDK function that this package lacks: it raises `CloudError` with what to use instead."""
 
     def refuse(*_: Any, **__: Any) -> Any:
         raise refusal(-604100, f"cloud.{name} is not part of cloudfn", ABSENT[name], api=name, retryable=False)
@@ -316,7 +316,7 @@ def _left(call: Call, deadline: Deadline) -> float:
 
 
 def _checked(options: object, keywords: Mapping[str, Any]) -> settings.Arguments:
-    """The settings among init's arguments; a wrong one is an error of init, not of the first call."""
+    """Return the settings among init's arguments; a wrong one is an error of init, not of the first call."""
     if options is not None and not isinstance(options, Mapping):
         raise CloudError(-401003, f"init: got a {type(options).__name__}, expected one mapping or keywords")
     arguments = settings.check({name: value for name, value in keywords.items() if name not in _SDK_KEYWORDS})
@@ -327,7 +327,7 @@ def _checked(options: object, keywords: Mapping[str, Any]) -> settings.Arguments
 
 
 def _awaited(call: Callable[[], dict[str, Any]]) -> Any:
-    """The result of a call; inside an `async def` function that awaits its calls, a coroutine that gives it."""
+    """Return the result of a call, as a coroutine inside an `async def` function that awaits its calls."""
     if invocation.awaits():
         from cloudfn import asynchronous
 
@@ -348,7 +348,7 @@ def _described(api: apis.Api) -> str:
 
 
 def _in_event_loop() -> bool:
-    """Whether this thread runs an event loop; asyncio is not loaded to find that out."""
+    """Return whether this thread runs an event loop, without loading asyncio."""
     asyncio = sys.modules.get("asyncio")
     try:
         return asyncio is not None and asyncio.get_running_loop() is not None
@@ -357,7 +357,7 @@ def _in_event_loop() -> bool:
 
 
 def _of_this_invocation(call: Call) -> Call:
-    """The call with what the platform told: the time that is left, and the token of the request that is answered."""
+    """Return the call with the time that the platform has left for it, and the token of the request being answered."""
     known = invocation.current()
     left = known.left() if known.left else None
     if left is not None and left <= 0:
@@ -385,7 +385,7 @@ class OpenApi:
 
     @property
     def __signature__(self) -> Signature:
-        """The parameters, for those who look at a call while the program runs."""
+        """Return the call's parameters, for interactive help and `inspect`."""
         from inspect import Parameter, Signature
 
         api = apis.APIS.get(".".join(self._path))
@@ -395,7 +395,7 @@ class OpenApi:
 
     @property
     def is_root(self) -> bool:
-        """Whether this is `openapi` itself, which takes options, and not a name space or an API."""
+        """Return whether this is `openapi` itself, which takes options, and not a name space or an API."""
         return not self._path
 
     def __dir__(self) -> list[str]:
@@ -409,7 +409,7 @@ class OpenApi:
         return OpenApi(self._cloud, path=(*self._path, name), convert_case=self._convert_case)
 
     def __call__(self, *given: Any, **keywords: Any) -> Any:
-        """An API: one mapping or keywords, gives the result. `openapi` itself: options, gives an `openapi` with them.
+        """Call the API with one mapping or keywords; of `openapi` itself, return an `openapi` with these options.
 
         Options are `convertCase` (only the literal False switches it off), and `appid` and `version`, which say
         nothing over HTTPS: there the token tells the account.
@@ -441,7 +441,7 @@ cut = _default.cut
 
 
 def createNewInstance(options: Mapping[str, Any] | None = None, /, **keywords: Any) -> Cloud:
-    """An independent instance, as `Cloud(...)` makes it."""
+    """Return an independent instance, as `Cloud(...)` makes it."""
     return Cloud(options, **keywords)
 
 
@@ -450,7 +450,7 @@ warm_up = _default.warm_up
 
 
 def __getattr__(name: str) -> Any:
-    """`aio`, which imports asyncio, is made when it is first asked for."""
+    """Make `aio`, which imports asyncio, when it is first used."""
     if name == "aio":
         return _default.aio
     if name in ABSENT:
@@ -463,7 +463,7 @@ _HIDDEN = ("API_TOKEN", "TRIGGER_API_TOKEN_V0")
 
 
 def get_wx_context() -> dict[str, str | int]:
-    """Who called the function: OPENID, APPID, UNIONID, ENV, SOURCE and what else WX_CONTEXT_KEYS lists.
+    """Return who called the function: OPENID, APPID, UNIONID, ENV, SOURCE and whatever else WX_CONTEXT_KEYS lists.
 
     It needs no `init`. Empty when WX_CONTEXT_KEYS is unset or empty. The rules are wx-server-sdk 4.0.2's: the prefix
     WX_ is cut off, whole numbers become numbers, tokens are withheld, ENV (TCB_ENV or SCF_NAMESPACE) is set last.

@@ -20,7 +20,7 @@ _QUIET = 0.2  # seconds without work, after which nothing is on its way any more
 
 
 def serve(application: Callable[..., Any], *, host: str = "0.0.0.0", port: int = 80) -> None:  # noqa: S104 - a container
-    """Serve `application` until SIGTERM or SIGINT; then close the door, answer what was accepted, and return."""
+    """Serve `application` until SIGTERM or SIGINT; then stop listening, answer what was accepted, and return."""
     from waitress import wasyncore
     from waitress.server import create_server
 

@@ -195,7 +195,7 @@ def named(error: CloudError, api: str) -> CloudError:
 
 
 def _spoken(api: str) -> str:
-    """The SDK's name of a call in its texts: WeChat's APIs have a prefix, its own functions (uploadFile) have none."""
+    """Return a call's name in the SDK's texts: WeChat's APIs have a prefix, its own (uploadFile) have none."""
     return f"openapi.{api}" if "." in api else api
 
 

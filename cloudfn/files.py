@@ -12,7 +12,7 @@ _MOST = 1024 * 1024  # bytes; config.json, .env and a token have a thousandth of
 
 
 def version(path: str | os.PathLike[str]) -> Version | None:
-    """Return what changes when the file does; None where there is no file or it cannot be looked at."""
+    """Return a value that changes when the file does; None where there is no file or it is not accessible."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):

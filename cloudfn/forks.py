@@ -1,4 +1,4 @@
-"""What the child of a fork must not take over: connections, locks that another thread held, work under way.
+"""State that the child of a fork must not inherit: connections, locks held by other threads, work under way.
 
 gunicorn's `--preload`, multiprocessing and some platforms fork a process that is in use. In the child only the thread
 that forked lives on, and the parent goes on using its sockets.

@@ -47,14 +47,14 @@ _MARK = "__cloudfn_function__"
 
 
 class Handler(Protocol):
-    """What a platform calls: an event, and its own context object (with WSGI: environ, and start_response)."""
+    """A function as platforms call it: with an event and a context object (with WSGI: environ and start_response)."""
 
     def __call__(self, event: Any, context: Any = None) -> Any: ...
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a function that `function` wraps gets beside its event.
+    """The second argument of a function that `function` wraps, beside its event.
 
     `form` is the name of the event's form, `request` the HTTP request (None for all others), `caller` what
     getWXContext gives, `request_id` the platform's id of this request ("" where it has none); `event` and `platform`
@@ -90,8 +90,10 @@ class Context:
 
 @dataclass(frozen=True)
 class _Job:
-    """What is run for an event. `own` tells a user's own function, which gets events as they came, `methods` are those
-    of HTTP that it takes."""
+    """The work done for an event.
+
+    `own` marks a user's own function, which gets events as they came; `methods` are the HTTP methods that it takes.
+    """
 
     run: Callable[[Any, Context], Any]
     own: bool
@@ -198,7 +200,7 @@ def load_file(path: Path) -> ModuleType:
 
 
 def _normalised(error: Exception) -> CloudError:
-    """Return the error as what a cloud call ends with; a foreign exception's words stay here."""
+    """Return the error as a `CloudError`; the text of any other exception goes no further."""
     if isinstance(error, CloudError):
         return error
     _log.error("the function raised %s", type(error).__name__, exc_info=error)
@@ -242,7 +244,7 @@ def _failed(job: _Job, form: EventForm, error: Exception) -> Any:
 
 
 def _written(form: HttpForm, reply: Reply) -> Any:
-    """Return the reply in the form's own way; what that cannot carry is an answer too."""
+    """Return the reply in the form's own shape; one that the form cannot carry becomes an error's answer."""
     try:
         return form.write(reply)
     except CloudError as error:
@@ -258,7 +260,7 @@ def _invocation(form: Form, headers: Mapping[str, str] | None = None) -> Invocat
 
 
 def _http_reply(job: _Job, form: HttpForm) -> Reply:
-    """Return the answer that an HTTP trigger always gets: a bare exception would be a 5xx without a word."""
+    """Return an HTTP trigger's answer, errors included: a bare exception would be a 5xx without explanation."""
     request: Request | None = None
     origins: tuple[str, ...] = ()
     try:
@@ -291,13 +293,13 @@ def _is_awaited(result: Any) -> bool:
 
 
 def _finished(result: Any) -> Any:
-    """Return what a function returned; of a CloudError, which Node code returns as it is, its errCode and errMsg."""
+    """Return a function's result; a returned CloudError, common in Node code, as its errCode and errMsg."""
     result = _awaited(result)
     return result.to_dict() if isinstance(result, CloudError) else result
 
 
 def _awaited(result: Any) -> Any:
-    """Return what an `async def` function ends with.
+    """Run an `async def` function to its end and return its result.
 
     It runs in a thread of its own: an event loop may run in this one already, and asyncio would put a handler of its
     own for SIGINT in the place of a server's (uWSGI's workers then ignore the signal to end).

@@ -1,4 +1,4 @@
-"""What a platform told of the invocation that runs now: who calls, with which token, and how long there is left.
+"""The invocation that runs now, as its platform describes it: who calls, with which token, and the time left.
 
 It is kept beside the call and not in its parameters, so that a user's own function passes nothing on: a cloud call
 made anywhere below it, in the same thread, finds it here. A thread that the function starts itself finds nothing.
@@ -37,13 +37,13 @@ _NONE = Invocation()
 
 
 def current() -> Invocation:
-    """The invocation that runs, or one that says nothing."""
+    """Return the invocation that runs, or an empty one."""
     return _current.get(_NONE)
 
 
 @contextmanager
 def running(invocation: Invocation) -> Iterator[None]:
-    """A block below which `current` gives this invocation."""
+    """Make this invocation the `current` one inside a block."""
     token = _current.set(invocation)
     try:
         yield
@@ -52,22 +52,22 @@ def running(invocation: Invocation) -> Iterator[None]:
 
 
 def awaits() -> bool:
-    """Whether an `async def` function runs here that awaits its cloud calls, as the Node original does."""
+    """Return whether an `async def` function runs here that awaits its cloud calls, as the Node original does."""
     return _awaits.get()
 
 
 def await_calls() -> None:
-    """From now on, in this context, a cloud call is a coroutine."""
+    """Make cloud calls coroutines from now on, in this context."""
     _awaits.set(True)
 
 
 def call_at_once() -> None:
-    """From now on, in this context, a cloud call returns its result."""
+    """Make cloud calls return their results from now on, in this context."""
     _awaits.set(False)
 
 
 def countdown(seconds: float | None, clock: Callable[[], float] = time.monotonic) -> Callable[[], float] | None:
-    """What is left of `seconds` from now on, less the reserve; None where the platform told nothing."""
+    """Return a clock that counts `seconds` down, less the reserve; None where the platform names no limit."""
     if seconds is None:
         return None
     end = clock() + seconds - min(_RESERVE, seconds / 10)

@@ -17,7 +17,7 @@ _log = logging.getLogger("cloudfn")
 
 
 def check(api: str, config: str = "") -> Path:
-    """The config.json that grants `api`; raises `CloudError` -604101 where there is none.
+    """Return the config.json that grants `api`; raise `CloudError` -604101 where there is none.
 
     `config` is the file's path, when it was set; otherwise the first config.json counts that lies beside the
     function's file, in the platform's code folder, beside the file that calls, or in the working directory. Missing,
@@ -50,7 +50,7 @@ def _denied(api: str, problem: str) -> CloudError:
 
 @lru_cache(maxsize=32)
 def _granted(path: Path, _version: files.Version) -> tuple[str, ...] | str:
-    """What a config.json grants, or why it grants nothing; read again only when the file has changed."""
+    """Return the APIs that a config.json grants, or why it grants none; read it again only when it has changed."""
     try:
         config = json.loads(files.read(path).decode("utf-8-sig"))
     except OSError as error:
@@ -73,7 +73,7 @@ def _granted(path: Path, _version: files.Version) -> tuple[str, ...] | str:
 
 
 def _warn_unknown(path: Path, config: Any, rules: dict[str, Any]) -> str:
-    """Warn about keys that WeChat does not know; gives the near names for the hint."""
+    """Warn about keys that WeChat does not know; return the similar names for the hint."""
     levels = [("", config, rules)]
     if isinstance(config, dict):
         levels.append(("permissions.", config.get("permissions"), rules["properties"]["permissions"]))

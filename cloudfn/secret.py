@@ -1,10 +1,10 @@
-"""A text that nobody gets to see: an access token, the app secret, a proxy's address with its password."""
+"""A text that must not be shown: an access token, the app secret, a proxy's address with its password."""
 
 from __future__ import annotations
 
 
 class Secret:
-    """Holds a secret text from where it comes in to where it goes onto the wire.
+    """A secret text, wrapped from where it comes in to where it goes onto the wire.
 
     Error trackers keep the locals of every frame, and logs keep what is formatted into them: neither `repr` nor `str`
     shows the text, only `reveal` gives it. Two are equal where their texts are; an empty one is false.

@@ -92,7 +92,7 @@ def _existing(text: str) -> str:
 
 
 def _word(text: str) -> str:
-    """A credential: it travels in an address, where a line break inside it is always a slip."""
+    """Parse a credential: it travels in an address, where a line break inside it is always a slip."""
     if not text.isprintable():
         raise ValueError("text without line breaks and control characters")
     return text
@@ -121,7 +121,7 @@ _QUOTA = re.compile(r"([0-9]{1,9})\s*/\s*(day|hour|minute)")
 
 
 def _quota(text: str) -> tuple[tuple[int, int], ...]:
-    """Calls and the seconds of their period, for each part of `100/day,10/minute`."""
+    """Parse `100/day,10/minute` into calls and the seconds of their period, for each part."""
     parts = [_QUOTA.fullmatch(part.strip().lower()) for part in text.split(",")]
     if not all(parts):
         raise ValueError("calls a period, such as 100/day or 100/day,10/minute")
@@ -278,7 +278,7 @@ class Settings:
 
     @property
     def missing_credential(self) -> str:
-        """What to do when there are no credentials."""
+        """Return the cure for missing credentials."""
         if self.appid or self.appsecret:
             return f"set {'WX_APPSECRET' if self.appid else 'WX_APPID'} too"
         return CODES[41001].cure
@@ -290,12 +290,12 @@ class Settings:
 
 
 def table() -> tuple[dataclasses.Field[Any], ...]:
-    """The settings one by one: field name, default, and metadata name, meaning, parse, secret."""
+    """Return the settings one by one: field name, default, and metadata name, meaning, parse, secret."""
     return tuple(setting for setting in dataclasses.fields(Settings) if setting.metadata)
 
 
 def load(arguments: Mapping[str, object] | None = None) -> Settings:
-    """The settings now in force. `arguments` are keywords: a field's name or its variable's name in lower case.
+    """Return the settings now in force. `arguments` are keywords: a field's name or its variable's name in lower case.
 
     Raises `CloudError`: -401002 for an unknown keyword, -601002 for a bad value, which it names with what is allowed.
     """
@@ -303,7 +303,7 @@ def load(arguments: Mapping[str, object] | None = None) -> Settings:
 
 
 def in_force(arguments: Arguments = ()) -> Settings:
-    """The settings now in force, with keywords that `check` has parsed.
+    """Return the settings now in force, with keywords that `check` has parsed.
 
     What did not change is not parsed again: a call costs a look at the environment and at two files.
     Raises `CloudError` -601002 for a bad value.
@@ -335,7 +335,7 @@ def one(name: str) -> Any:
 
 
 def surroundings() -> Iterator[tuple[dataclasses.Field[Any], str | Secret, str]]:
-    """What the environment and `.env` set: the setting, its text, and where it stands; of two the one that counts."""
+    """Yield what the environment and `.env` set: the setting, its text and its place; of two, the one that counts."""
     dotenv, _ = _dotenv(files.version(_DOTENV))
     for (name, setting), value in zip(_SETTINGS.items(), _environment(), strict=True):
         if value:
@@ -345,19 +345,19 @@ def surroundings() -> Iterator[tuple[dataclasses.Field[Any], str | Secret, str]]
 
 
 def names_set() -> set[str]:
-    """Every name that the environment or `.env` sets, settings or not."""
+    """Return every name that the environment or `.env` sets, settings or not."""
     _, names = _dotenv(files.version(_DOTENV))
     return {*os.environ, *names}
 
 
 def _environment() -> tuple[str | Secret | None, ...]:
-    """What the environment says of each setting, in the order of `_SETTINGS`."""
+    """Return the environment's text for each setting, in the order of `_SETTINGS`."""
     get = os.environ.get
     return tuple([Secret(get(name) or "") if name in _SECRETS else get(name) for name in _SETTINGS])
 
 
 def sealed(*several: Mapping[str, object] | None) -> dict[str, Any]:
-    """Keywords in one mapping, with those that are secret where no traceback shows them; the last one counts."""
+    """Merge keywords into one mapping, the secret ones hidden from tracebacks; the last one counts."""
     together = {name: value for mapping in several if isinstance(mapping, Mapping) for name, value in mapping.items()}
     return {name: _sealed(value) if str(name).upper() in _SECRETS else value for name, value in together.items()}
 
@@ -370,7 +370,7 @@ def _sealed(value: object) -> object:
 
 
 def check(arguments: Mapping[str, object]) -> Arguments:
-    """The given keywords alone, parsed, by field; raises what `load` raises for them."""
+    """Return the keywords alone, parsed, by field; raise what `load` raises for them."""
     values: dict[str, Any] = {}
     for name, value in arguments.items():
         setting = _KEYWORDS.get(name)
@@ -387,24 +387,24 @@ def check(arguments: Mapping[str, object]) -> Arguments:
 
 
 def environment() -> Mapping[str, str]:
-    """The process's environment."""
+    """Return the process's environment."""
     return os.environ
 
 
 def platform() -> str | None:
-    """The serverless platform that this process runs on, as far as its environment tells; None elsewhere."""
+    """Return the serverless platform that this process runs on, as far as its environment shows; None elsewhere."""
     host = hosts.current(os.environ)
     return host.title if host else None
 
 
 def use_code_folder(folder: Path | None) -> None:
-    """Say where the function's own file lies when this process runs it from elsewhere."""
+    """Set where the function's own file lies when this process runs it from elsewhere."""
     global _function_folder
     _function_folder = folder
 
 
 def code_folders() -> list[Path]:
-    """Where a function's own files may lie, the likeliest first.
+    """Return the folders where a function's own files may lie, the likeliest first.
 
     Beside its file, in the platform's code folder, beside the file that makes the call, in the working directory.
     """
@@ -415,7 +415,7 @@ def code_folders() -> list[Path]:
 
 
 def _calling_folder() -> Path | None:
-    """The folder of the file whose code called into this package: `pytest` runs functions from elsewhere."""
+    """Return the folder of the file whose code called into this package: `pytest` runs functions from elsewhere."""
     frame = sys._getframe()
     while frame and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_CALLING:
         frame = frame.f_back  # type: ignore[assignment]
@@ -428,7 +428,7 @@ _NOT_CALLING = ("cloudfn", "functools", "contextlib", "concurrent", "threading",
 
 
 def parsed(setting: dataclasses.Field[Any], value: object, source: str) -> Any:
-    """One value; raises `CloudError` -601002 that names it, unless it is secret, and what is allowed."""
+    """Parse one value; raise `CloudError` -601002, which names it, unless it is secret, and what is allowed."""
     name, secret = setting.metadata["name"], setting.metadata["secret"]
     if secret:
         value = _sealed(value)
@@ -455,7 +455,7 @@ def _parsed(setting: dataclasses.Field[Any], value: object) -> Any:
 
 @lru_cache(maxsize=8)
 def _dotenv(version: files.Version | None) -> tuple[Mapping[str, str | Secret], frozenset[str]]:
-    """What `./.env` says of the settings, and every name that stands in it."""
+    """Return the texts that `./.env` holds for settings, and every name in it."""
     if version is None or not files.is_regular(_DOTENV):
         return {}, frozenset()
     try:

@@ -24,7 +24,7 @@ _ENVIRONMENT = ("TCB_ENV", "SCF_NAMESPACE", "CBR_ENV_ID")
 
 
 def environment(given: object) -> str:
-    """The environment that `env` of `init` names: a name, or what the platform says; "" where nothing does."""
+    """Return the environment that `env` of `init` names: a name, or the platform's own; "" where there is none."""
     if isinstance(given, Mapping):
         given = given.get("storage") or given.get("default")
     if isinstance(given, str) and given:
@@ -34,7 +34,7 @@ def environment(given: object) -> str:
 
 
 class Function(NamedTuple):
-    """One of the SDK's functions: reads what it was given before anything else, then answers from the files."""
+    """One of the SDK's functions: reads its parameters before anything else, then answers from the files."""
 
     read: Callable[[object], Any]
     answer: Callable[[Files, Call, Any, Deadline], dict[str, Any]]
@@ -79,7 +79,7 @@ def perform(call: Call, kept: Files, asked: Any, deadline: Deadline) -> dict[str
 
 
 def resolved(call: Call, kept: Files, deadline: Deadline) -> Call:
-    """The call with each fileID among its URLs turned into a link, or, where the files are in a folder, the picture.
+    """Return the call with each fileID among its URLs turned into a link or, for files in a folder, the picture.
 
     Raises `CloudError`: -503003 and the like, named as the call's own.
     """

@@ -99,7 +99,7 @@ class Server:
         from cloudfn.server.app import create_app
 
         class Quiet(WSGIRequestHandler):
-            """Werkzeug would log the address with its token."""
+            """A handler that logs nothing: Werkzeug would log the address with its token."""
 
             def log(self, *_: Any) -> None:
                 pass
@@ -130,7 +130,7 @@ class Server:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What a process under test needs in its environment: the first four for cloudfn, the others for wx-server-sdk.
+        """Return the environment of a process under test: the first four are for cloudfn, the others for wx-server-sdk.
 
         The SDK calls only from what looks like a cloud function; secrets and tickets may be any words.
         """
@@ -154,7 +154,7 @@ class Server:
 
     @contextlib.contextmanager
     def environment(self) -> Iterator[None]:
-        """A block in which this process' environment holds the `variables`."""
+        """Set the `variables` in this process's environment inside a block."""
         before = {name: os.environ.get(name) for name in self.variables}
         os.environ.update(self.variables)
         try:
@@ -167,7 +167,7 @@ class Server:
                     os.environ[name] = value
 
     def fail(self, *faults: Fault, seed: int | None = None) -> None:
-        """These faults from now on; with none, none. Raises CloudError -401003 for anything but a `Fault`."""
+        """Answer with these faults from now on, or with none. Raise CloudError -401003 for anything but a `Fault`."""
         wrong = next((fault for fault in faults if not isinstance(fault, Fault)), None)
         if wrong is not None:
             cure = 'give Fault("img.aiCrop", 45009)'
@@ -175,11 +175,11 @@ class Server:
         self._state.faults.put(faults, seed)
 
     def expire_tokens(self) -> None:
-        """Every token is too old now: a strict server answers 42001 to it."""
+        """Expire every token: a strict server answers 42001 to it from now on."""
         self._state.tokens.expire()
 
     def reset(self) -> None:
-        """As after the start."""
+        """Return to the state after the start."""
         self._state.reset()
 
 
@@ -188,7 +188,7 @@ if "pytest" in sys.modules:  # nobody else pays for importing it
 
     @pytest.fixture
     def cloudfn_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-        """A running server; `cloudfn` and wx-server-sdk call it during the test."""
+        """Run a server, which `cloudfn` and wx-server-sdk call during the test."""
         with Server() as server:
             for name, value in server.variables.items():
                 monkeypatch.setenv(name, value)
