@@ -1,4 +1,4 @@
-"""Who answers a call: WeChat over HTTPS (`wechat`) or the embedded engine (`local`)."""
+"""The backends that answer a call: WeChat over HTTPS (`wechat`) and the embedded engine (`local`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RID = re.compile(r"\brid: ?([0-9a-f]+(?:-[0-9a-f]+)*)")
 
 
 def name_of(chosen: Settings) -> str:
-    """The backend that the settings ask for, "wechat" or "local".
+    """Return the backend that the settings select, "wechat" or "local".
 
     `auto` is WeChat where credentials are there, else the embedded engine. On a serverless platform without
     credentials it is WeChat too, so that the call fails with 41001: a deployed function must not answer from the
@@ -32,7 +32,7 @@ def name_of(chosen: Settings) -> str:
 
 
 def choose(chosen: Settings) -> Backend:
-    """A backend for these settings; raises `CloudError` -601002 where they forbid it, or their parts are not here."""
+    """Return a backend for these settings; raise `CloudError` -601002 if they are wrong or a package is missing."""
     try:
         return _chosen(chosen)
     except ModuleNotFoundError as error:
@@ -63,7 +63,7 @@ def _chosen(chosen: Settings) -> Backend:
 
 
 def _guarded(backend: Backend, chosen: Settings) -> Backend:
-    """WeChat behind what spares it calls, from the inside out: the quota, smaller pictures, the engine in its place."""
+    """Wrap WeChat in what spares it calls, from the inside out: the quota, smaller pictures, the engine as fallback."""
     from cloudfn.backends import stores, wrappers
 
     for quota in chosen.quota:
@@ -81,7 +81,7 @@ def _guarded(backend: Backend, chosen: Settings) -> Backend:
 
 
 def perform(call: Call, backend: Backend, *, convert_case: bool = True) -> dict[str, Any]:
-    """Run a checked call and give the SDK's result, or raise `CloudError`, whoever answers.
+    """Run a checked call and return the SDK's result, or raise `CloudError`, whichever backend answers.
 
     Either way one record goes to the log (INFO): api, backend, who answered (the backend, `cache`, or `local` in
     WeChat's place, and then because of which code), code, attempts, milliseconds, bytes (of the body or the picture),
@@ -113,6 +113,6 @@ def perform(call: Call, backend: Backend, *, convert_case: bool = True) -> dict[
 
 
 def log_hint(error: CloudError) -> None:
-    """Say the cure once in the log, unless the error's own words say it already."""
+    """Log the cure once, unless the error's own words contain it already."""
     if error.hint and not error.facts.in_words:
         _log.warning("%s (errCode %d): %s", error.errMsg, error.errCode, error.hint)

@@ -37,9 +37,9 @@ _CORNERS = {
 def scan(
     picture: bytes | bytearray | memoryview, *, max_megapixels: float, max_jpeg_megapixels: float
 ) -> dict[str, Any]:
-    """WeChat's JSON: `code_results`, each with type_name, data and, for QR and DataMatrix, pos; and `img_size`.
+    """Return WeChat's JSON: `code_results`, each with type_name, data and, for QR and DataMatrix, pos; and `img_size`.
 
-    Corners are pixels of the picture as displayed. Raises `CloudError`: 101002 for what is no picture, -601002 where
+    Corners are pixels of the picture as displayed. Raises `CloudError`: 101002 for anything but a picture, -601002 if
     zxing-cpp is not installed.
     """
     try:

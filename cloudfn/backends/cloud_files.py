@@ -50,7 +50,7 @@ class CloudFiles:
         ]
 
     def resolve(self, call: Call, file_id: str, deadline: Deadline) -> str:
-        """A link that lives just long enough."""
+        """Return a link that lives just long enough."""
         found = self._links(call, [Wanted(file_id, _LINK_AGE)], deadline)
         if not found:
             raise failure(call.api, -601001, "wechat server internal error, the answer holds no file")
@@ -60,7 +60,7 @@ class CloudFiles:
         return url
 
     def download(self, call: Call, file_id: str, deadline: Deadline) -> bytes:
-        """The bytes behind such a link."""
+        """Return the bytes behind such a link."""
         status, body = self._move(call, "GET", self.resolve(call, file_id, deadline), deadline)
         if status != 200:
             raise failure(call.api, _FAILED, f"下载文件失败: Status:{status}")
@@ -141,7 +141,7 @@ def _id(item: Mapping[str, Any], asked: str) -> str:
 
 
 def _paired(call: Call, items: object, asked: Sequence[Any]) -> list[tuple[dict[str, Any], Any]]:
-    """The items of an answer beside what was asked for; what is no item is left out, as in the SDK."""
+    """Pair an answer's items with those of the request; anything that is not an item is left out, as in the SDK."""
     if not isinstance(items, list):
         raise failure(call.api, -601001, "wechat server internal error, the answer holds no list of files")
     listed = [item for item in items if isinstance(item, dict)]
@@ -149,7 +149,7 @@ def _paired(call: Call, items: object, asked: Sequence[Any]) -> list[tuple[dict[
 
 
 def _told(body: bytes) -> str:
-    """The object storage's refusal, `[Code]: Message` as the SDK shows it; "" where the body is none."""
+    """Return the object storage's refusal, `[Code]: Message` as the SDK shows it; "" where the body holds none."""
     text = body[:4096].decode("utf-8", "replace")
     code, message = (re.search(rf"<{name}>([^<]*)</{name}>", text) for name in ("Code", "Message"))
     return f"[{code[1]}]: {message[1] if message else CODES[_FAILED].text}" if code and "<Error>" in text else ""

@@ -1,4 +1,4 @@
-"""Who keeps the files of a cloud environment: WeChat's cloud over HTTPS, or a folder of this machine."""
+"""The files of a cloud environment, in WeChat's cloud over HTTPS or in a folder of this machine."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from cloudfn.settings import Settings
 
 
 class Files(Protocol):
-    """Keeps files, for the call that asks for them; each method raises `CloudError`."""
+    """The files of an environment; each method serves one cloud call and raises `CloudError`."""
 
     def links(self, call: Call, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:
-        """`getTempFileURL`'s fileList, in the order of `wanted`."""
+        """Return `getTempFileURL`'s fileList, in the order of `wanted`."""
 
     def delete(self, call: Call, file_ids: Sequence[str], deadline: Deadline) -> list[dict[str, Any]]:
-        """`deleteFile`'s fileList, in the order of `file_ids`."""
+        """Delete the files and return `deleteFile`'s fileList, in the order of `file_ids`."""
 
     def download(self, call: Call, file_id: str, deadline: Deadline) -> bytes:
-        """The bytes of a file."""
+        """Return the bytes of a file."""
 
     def resolve(self, call: Call, file_id: str, deadline: Deadline) -> str | bytes:
-        """A link that WeChat can fetch a picture from, or the picture itself."""
+        """Return a link from which WeChat can fetch a picture, or the picture itself."""
 
     def upload(self, call: Call, path: str, content: bytes, deadline: Deadline) -> str:
-        """Keep a file; gives its fileID."""
+        """Store a file and return its fileID."""
 
     def close(self) -> None:
-        """Give back connections."""
+        """Close the connections."""
 
 
 def files_for(chosen: Settings, env: str) -> Files:
-    """The files that belong to these settings.
+    """Return the files that belong to these settings.
 
     Raises `CloudError` -601002: the local backend without CLOUDFN_STORAGE, WeChat's cloud without an environment.
     """

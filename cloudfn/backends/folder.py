@@ -35,11 +35,11 @@ class Folder:
         self._env = env or "local"
 
     def file_id(self, path: str) -> str:
-        """The fileID of a path."""
+        """Return the fileID of a path."""
         return f"cloud://{self._env}.{self._env}-files/{path}"
 
     def read(self, path: str) -> bytes | None:
-        """The bytes of a file; None where there is none, or the path leads out of the folder."""
+        """Return the bytes of a file; None where there is none, or the path leads out of the folder."""
         found = self._inside(path)
         try:
             return found.read_bytes() if found and found.is_file() else None
@@ -47,12 +47,12 @@ class Folder:
             return None
 
     def has(self, path: str) -> bool:
-        """Whether there is such a file."""
+        """Return whether there is such a file."""
         found = self._inside(path)
         return bool(found and found.is_file())
 
     def write(self, path: str, content: bytes) -> bool:
-        """Keep a file, whole or not at all; False where the path leads out of the folder or cannot be written."""
+        """Store a file, whole or not at all; return False if its path leads out of the folder or is not writable."""
         target = self._inside(path)
         if target is None:
             return False
@@ -71,7 +71,7 @@ class Folder:
         return True
 
     def remove(self, path: str) -> bool:
-        """Delete a file; False where there is none."""
+        """Delete a file; return False where there is none."""
         found = self._inside(path)
         try:
             if found and found.is_file():
@@ -82,7 +82,7 @@ class Folder:
         return False
 
     def links(self, call: Call, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:  # noqa: ARG002
-        """No web server stands in front of a folder: the link of a file is its fileID, which `imgUrl` understands."""
+        """Return fileIDs as links, which `imgUrl` understands: no web server stands in front of a folder."""
         found = [(item, self.has(path_of(item.file_id) or "")) for item in wanted]
         return [link(item.file_id, 0 if there else NO_FILE, item.file_id, item.max_age) for item, there in found]
 
@@ -91,18 +91,18 @@ class Folder:
         return [outcome(name, 0 if self.remove(path_of(name) or "") else NO_FILE) for name in file_ids]
 
     def download(self, call: Call, file_id: str, deadline: Deadline) -> bytes:  # noqa: ARG002
-        """The bytes of a file; raises `CloudError` -503003."""
+        """Return the bytes of a file; raise `CloudError` -503003 where there is none."""
         content = self.read(path_of(file_id) or "")
         if content is None:
             raise failure(call.api, NO_FILE, CODES[NO_FILE].text)
         return content
 
     def resolve(self, call: Call, file_id: str, deadline: Deadline) -> bytes:
-        """The picture itself; raises `CloudError` -503003."""
+        """Return the picture itself; raise `CloudError` -503003 where there is none."""
         return self.download(call, file_id, deadline)
 
     def upload(self, call: Call, path: str, content: bytes, deadline: Deadline) -> str:  # noqa: ARG002
-        """Keep a file; raises `CloudError` -503001 for a path that cannot be one in this folder."""
+        """Store a file; raise `CloudError` -503001 for a path that this folder cannot hold."""
         path = path.lstrip("/")
         if not self.write(path, content):
             cure = 'give a cloudPath such as "cut/a.jpg": names joined by /, none of them . or .. or a folder\'s'
@@ -110,10 +110,10 @@ class Folder:
         return self.file_id(path)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: a folder has no connections."""
 
     def _inside(self, path: str) -> Path | None:
-        """Where the file of a path lies; None for a path that leads, or may lead, elsewhere."""
+        """Return where the file of a path lies; None for a path that leads, or may lead, elsewhere."""
         names = path.split("/")
         odd = any(name in ("", ".", "..") or name.startswith(_TEMPORARY) or name[-1] in ". " for name in names)
         if odd or not path.isprintable() or set(path) & set('\\:*?"<>|%#'):

@@ -38,10 +38,10 @@ class Local:
         self._find = find
 
     def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
-        """WeChat's JSON for `call`: corners in pixels of the picture as displayed, right and bottom inclusive.
+        """Return WeChat's JSON for `call`: corners in pixels of the picture as displayed, right and bottom inclusive.
 
-        Raises `CloudError`: 101002 for what is no picture or too large, 101000 for a URL that cannot be fetched,
-        -601002 where the engine's packages are not installed, -604100 for an API that only WeChat answers.
+        Raises `CloudError`: 101002 for anything but a picture and for one too large, 101000 for a URL that cannot be
+        fetched, -601002 where the engine's packages are not installed, -604100 for an API that only WeChat answers.
         """
         answer = _ANSWERS.get(call.api)
         if answer is None:
@@ -54,18 +54,18 @@ class Local:
             raise named(error, call.api) from error
 
     def begin(self, api: str) -> None:
-        """Nothing to start."""
+        """Do nothing: the engine needs no head start."""
 
     def warm_up(self, *, network: bool = False) -> None:  # noqa: ARG002 - it has none
         """Load the engine and its networks, with the smallest of pictures."""
         self._find(base64.b64decode(_PIXEL), (1.0,))
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: the engine has no connections."""
 
 
 def _warn_of_size(api: str, picture: Bytes) -> None:
-    """Say that WeChat would not take, or might not take, what the engine takes."""
+    """Warn that WeChat would refuse, or might refuse, a picture that the engine accepts."""
     if len(picture) >= _WECHAT_TAKES:
         _log.warning("openapi.%s: the picture has %d bytes; WeChat takes less than 2 MB", api, len(picture))
 
@@ -98,7 +98,7 @@ def _fetched(call: Call, settings: Settings) -> bytes:
 
 
 def fetched(url: str, settings: Settings, hold: Callable[[int], None] = lambda _count: None) -> bytes:
-    """The picture behind a URL, within the limits of the settings.
+    """Fetch the picture behind a URL, within the limits of the settings.
 
     Raises `CloudError`: 101000, and -601002 before any network where the engine's packages are not installed.
     """

@@ -1,4 +1,4 @@
-"""Foreign words without the secrets that they may echo. The time it takes grows with the text, and no faster."""
+"""Removal of secrets from texts that may echo them, such as a server's answer, in time linear in the text."""
 
 from __future__ import annotations
 

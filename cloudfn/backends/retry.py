@@ -1,4 +1,4 @@
-"""How often, and how soon, a call is repeated."""
+"""The retry policy: how often, and how soon, a call is repeated."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Retries:
         self._jitter = jitter
 
     def pause(self, made: int, at_least: float, deadline: Deadline) -> bool:
-        """Wait before the attempt that follows the ones `made`; False, at once, where there is none.
+        """Wait before the attempt that follows the ones `made`; return False, at once, where there is none.
 
         `at_least` is the number of seconds that the server asks to wait. There is no further attempt either where the
         pause would outlast the deadline.

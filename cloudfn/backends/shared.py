@@ -25,7 +25,7 @@ _POLL = 0.02  # seconds between two looks at what the holder of the lock does
 
 
 class SharedAsk:
-    """Asks the store before it asks WeChat; takes the place of the latter in `tokens.Issued`."""
+    """A request for a token that tries the store before WeChat; it stands in for the latter in `tokens.Issued`."""
 
     def __init__(
         self,
@@ -96,12 +96,12 @@ class SharedAsk:
 
 
 def kept_life(life: object) -> float:
-    """What WeChat said of a token's life as a number; that of a token whose life is not told is short."""
+    """Return a token's life, as WeChat states it, as a number; a token without one is taken for short-lived."""
     return float(life) if isinstance(life, (int, float)) and not isinstance(life, bool) and life > 0 else 60.0
 
 
 def _read(content: bytes) -> tuple[Secret, float, float]:
-    """The token, its end by the clock of who stored it, and its whole life; an empty one where the content is none."""
+    """Return the token, its end by the clock of whoever stored it, and its whole life; empty for invalid content."""
     try:
         kept: dict[str, Any] = json.loads(content)
         return Secret(str(kept["access_token"])), float(kept["until"]), float(kept["life"])

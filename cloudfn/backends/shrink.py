@@ -1,4 +1,4 @@
-"""Pictures that WeChat would refuse for their size go out smaller, and the boxes come back scaled.
+"""Smaller copies of pictures that WeChat would refuse for their size; the boxes come back scaled.
 
 WeChat takes less than 2 MB; whether that is 2,000,000 or 2,097,152 bytes is unknown, so the smaller one counts.
 """
@@ -21,7 +21,7 @@ _QUALITY = 90
 
 
 class Shrunk:
-    """Makes pictures of 2 MiB and more smaller for the backend inside; needs the engine's packages for those."""
+    """A backend that shrinks pictures of 2 MiB and more for the one inside; needs the engine's packages for those."""
 
     def __init__(self, backend: Backend, settings: Settings) -> None:
         self.name = backend.name
@@ -32,7 +32,7 @@ class Shrunk:
         }
 
     def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
-        """The answer for `call`, in pixels of its own picture; raises what the backend and `crop.cut` raise."""
+        """Return the answer for `call`, in pixels of its own picture; raise what the backend and `crop.cut` raise."""
         part = call.params.get("img")
         if not isinstance(part, Media) or len(part.value) < _TOO_LARGE:
             return self._backend(call, trace)
@@ -64,7 +64,7 @@ class Shrunk:
         return small
 
     def _scaled_back(self, answer: dict[str, Any], size: crop.Size, call: Call) -> dict[str, Any]:
-        """Boxes of the small picture as boxes of the picture itself: inside it, and of the call's own ratios."""
+        """Return the small picture's boxes as boxes of the picture itself: inside it, and of the call's own ratios."""
         inner = answer.get("img_size")
         boxes = answer.get("results")
         if not isinstance(inner, dict) or not isinstance(boxes, list):
@@ -81,7 +81,7 @@ class Shrunk:
 
 
 def _around(middle: tuple[float, float], window: crop.Size, size: crop.Size) -> crop.Box:
-    """The window, inside the picture, with its middle as near to `middle` as that allows."""
+    """Return the window, inside the picture, with its middle as near to `middle` as that allows."""
     width, height = (max(1, min(side, most)) for side, most in zip(window, size, strict=True))
     left = min(max(0, round(middle[0] - width / 2)), size.width - width)
     top = min(max(0, round(middle[1] - height / 2)), size.height - height)

@@ -1,6 +1,6 @@
-"""Where tokens and results are kept for a while, and locks with an owner and a lease: memory, files, or Redis.
+"""Stores for tokens, results, and locks with an owner and a lease, all kept for a while: memory, files, or Redis.
 
-A store says that it cannot answer by `StoreError`, whatever it is made of; who uses it goes on without it. Keys are
+A store that cannot answer raises `StoreError`, whatever it is made of; its users go on without it. Keys are
 made of hashes and never hold a secret. Values live for a number of seconds and are gone afterwards.
 """
 
@@ -31,7 +31,7 @@ _SECONDS = 1.0  # that a Redis server may take for a command, or to be connected
 
 
 class StoreError(Exception):
-    """A store cannot be reached or written to; the text holds neither its address nor its password."""
+    """A store that cannot be reached or written to; the text holds neither its address nor its password."""
 
 
 class Store(Protocol):
@@ -56,7 +56,7 @@ class Store(Protocol):
 
 
 class Memory:
-    """This process' own memory: at most `largest` bytes, the least recently used are dropped."""
+    """This process's own memory: at most `largest` bytes, the least recently used are dropped."""
 
     name = "memory"
 
@@ -202,7 +202,7 @@ class Files:
 
     @contextmanager
     def _exclusive(self, name: str, *, wait: bool) -> Iterator[bool]:
-        """Hold a file's lock: of every open file description there is, one alone, in whatever process."""
+        """Hold a file's lock, which one open file description alone can have, in whatever process."""
         try:
             descriptor = os.open(self._path(name), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
@@ -305,7 +305,7 @@ class Redis:
 
 @lru_cache(maxsize=8)
 def open_store(address: str) -> Store:
-    """Return this process' store of CLOUDFN_STORE: `memory`, `file:///folder`, `redis://...`, `rediss://...`.
+    """Return this process's store of CLOUDFN_STORE: `memory`, `file:///folder`, `redis://...`, `rediss://...`.
 
     Raises `CloudError` -601002 for anything else. `file:` alone is a folder in the temporary directory, which can be
     written to where the code's own folder cannot.

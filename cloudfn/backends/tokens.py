@@ -1,4 +1,4 @@
-"""Access tokens: where one comes from, how long it is good, and what to do when WeChat refuses it."""
+"""Access tokens: their sources, how long they are valid, and what to do when WeChat refuses one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFUSED = frozenset({40001, 40014, 42001})
 # WeChat hands out a new stable token from 300 s before the old one ends, and both work for that time.
 _RENEWAL = 300
 _LONGEST = 7200  # no WeChat token lives longer
-_UNKNOWN_LIFE = 60  # of a token whose life is not told: short, but no storm of requests
+_UNKNOWN_LIFE = 60  # of a token without a stated life: short, but no storm of requests
 
 
 class Token(NamedTuple):
@@ -46,7 +46,7 @@ Ask = Callable[[str, Deadline], Issue]
 
 
 class TokenSource(Protocol):
-    """Where tokens come from."""
+    """A source of access tokens."""
 
     def get(self, api: str, deadline: Deadline) -> Token | None:
         """Return a token, None where none is sent; raise `CloudError`, and TimeoutError at the deadline."""
@@ -100,7 +100,7 @@ class TokenFile:
 
 
 class _AbandonedError(Exception):
-    """The thread that asked for a token gave up for a reason of its own."""
+    """The thread that requested a token gave up for a reason of its own."""
 
 
 class Issued:
@@ -116,7 +116,7 @@ class Issued:
         *,
         forget: Callable[[Token], None] = lambda _refused: None,
     ) -> None:
-        """`forget` is told of each token that WeChat refused, so that nobody is given it again.
+        """`forget` is called with each token that WeChat refused, so that it is never used again.
 
         The clock is the wall's: a monotonic one may stand still while a platform freezes the process.
         """
@@ -128,12 +128,12 @@ class Issued:
         forks.watch(self)
 
     def after_fork(self) -> None:
-        """The child keeps the token, and asks for the next one itself."""
+        """Keep the token in the child, which requests the next one itself."""
         self._lock = threading.Lock()
         self._pending: Future[Token] | None = None
 
     def begin(self, api: str, seconds: float) -> None:
-        """Fetch a token in a thread of its own, if there is none; who needs it joins with `get`."""
+        """Fetch a token in a thread of its own, if there is none; whoever needs it joins with `get`."""
 
         def fetch() -> None:
             with contextlib.suppress(CloudError, TimeoutError):
@@ -190,7 +190,7 @@ class Issued:
 
 
 def kept_for(life: object) -> float:
-    """Seconds that a token of this life is kept: until 5 minutes before its end, of less than 10 minutes half."""
+    """Return the seconds to keep a token of this life: until 5 minutes before its end, half of less than 10 minutes."""
     if isinstance(life, bool) or not isinstance(life, (int, float)) or not life > 0:
         life = _UNKNOWN_LIFE
     life = min(life, _LONGEST)
@@ -211,7 +211,7 @@ class Missing:
 
 
 def _issued(settings: Settings, ask: Ask) -> Issued:
-    """Tokens of this process alone or, with a store that others see too, of all of them."""
+    """Return the tokens of this process alone or, with a store that others see too, of all of them."""
     address = settings.store.reveal()
     if address.lower() == "memory":
         return Issued(ask)

@@ -43,7 +43,7 @@ _SHOWN = 300  # characters of a network error's cause
 
 
 class _Outcome(NamedTuple):
-    """One attempt: an answer or an error, and whether and when WeChat may be asked again."""
+    """One attempt: an answer or an error, and whether and when the request may be repeated."""
 
     answer: dict[str, Any]
     error: CloudError | None
@@ -53,7 +53,7 @@ class _Outcome(NamedTuple):
 
 @dataclass
 class _Progress:
-    """One call on its way: its deadline, how often it was tried, and whom to tell."""
+    """One call under way: its deadline, the number of attempts so far, and the trace that reports them."""
 
     api: str
     deadline: Deadline
@@ -79,13 +79,13 @@ class WeChat:
         return f"{type(self).__name__}({self._base!r})"
 
     def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
-        """WeChat's JSON for `call`, before CLOUDFN_TIMEOUT is over.
+        """Return WeChat's JSON for `call`, before CLOUDFN_TIMEOUT is over.
 
         A token that WeChat refuses is renewed once. What went out whole is never repeated, but for errcode -1, with
         which WeChat asks for it; what found no connection, or broke off while it was written, is.
 
         Raises `CloudError`: 41001 without credentials, 101002 for a picture of 2 MiB and more (both before any
-        network), -604102 when the time is over, -601003 without a connection, -601001 for an answer that is no JSON.
+        network), -604102 when the time is over, -601003 without a connection, -601001 for an answer that is not JSON.
         """
         progress = _Progress(call.api, Deadline(min(self._settings.timeout, call.seconds or math.inf)), trace)
         _check_sizes(call)
@@ -97,7 +97,7 @@ class WeChat:
         return self._authorised(request, call, progress)
 
     def post(self, call: Call, path: str, fields: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
-        """WeChat's JSON for a POST of JSON to another of its addresses; the rules of `__call__` hold."""
+        """Return WeChat's JSON for a POST of JSON to another of its addresses; the rules of `__call__` hold."""
         request = OutgoingRequest("POST", path, {}, (json.dumps(fields).encode(),), "application/json")
         return self._authorised(request, call, _Progress(call.api, deadline, Trace()))
 
@@ -117,7 +117,7 @@ class WeChat:
         self._transport.close()
 
     def _authorised(self, request: OutgoingRequest, call: Call, progress: _Progress) -> dict[str, Any]:
-        """The answer to a request with a token; one that WeChat refuses is renewed once."""
+        """Return the answer to a request with a token; one that WeChat refuses is renewed once."""
         source = self._source(call)
         token = self._token(source, progress)
         answer = self._exchange(_with_token(request, token), progress)
@@ -142,7 +142,7 @@ class WeChat:
         return token
 
     def _exchange(self, request: OutgoingRequest, progress: _Progress) -> dict[str, Any]:
-        """The answer to a request that is repeated as long as that is right, possible and in time.
+        """Return the answer to a request, repeated as long as that is right, possible and in time.
 
         The attempts are those of the whole call: a token that was renewed gets one more, whatever came before.
         """
@@ -180,7 +180,7 @@ class WeChat:
         return _Outcome(answer, None, code == _BUSY, reply.retry_after or 0)
 
     def _ask_for_token(self, api: str, deadline: Deadline) -> tokens.Issue:
-        """A new access token; raises with WeChat's own code and words where it refuses, with the cure in the hint."""
+        """Request a new access token; raise a refusal with WeChat's own code and words, the cure in the hint."""
         answer = self._exchange(_token_request(self._settings), _Progress(api, deadline, Trace()))
         code, token = errcode(api, answer), answer.pop("access_token", None)
         token = Secret(token if isinstance(token, str) else "")
@@ -201,12 +201,12 @@ def _token_request(settings: Settings) -> OutgoingRequest:
 
 
 def _json(fields: Mapping[str, str | Secret]) -> memoryview:
-    """JSON as bytes that no traceback shows."""
+    """Return JSON as bytes that no traceback shows."""
     return memoryview(json.dumps(fields, default=Secret.reveal).encode())
 
 
 def _signed(url: str) -> str | Secret:
-    """A picture's address, as a secret where it may hold a signature."""
+    """Return a picture's address, as a secret where it may hold a signature."""
     return Secret(url) if "?" in url else url
 
 
@@ -219,7 +219,7 @@ def _with_token(request: OutgoingRequest, token: tokens.Token | None) -> Outgoin
 
 
 def _token_cure(code: int, errmsg: str) -> str | None:
-    """The cure for a token that WeChat does not issue; None leaves it to the code table."""
+    """Return the cure for a token that WeChat does not issue; None leaves it to the code table."""
     address = re.search(r"invalid ip ([0-9a-fA-F.:]+)", errmsg) if code == 40164 else None
     if address:
         return f"add {address[1]} to the IP whitelist of the appid in the WeChat console; it takes 5 to 10 minutes"
@@ -233,13 +233,13 @@ def _too_late(deadline: Deadline) -> str:
 
 
 def _secrets(request: OutgoingRequest, settings: Settings) -> list[Secret]:
-    """What of a request must not be shown should an answer echo it: the token, the app secret, a signed URL."""
+    """Return the parts of a request to hide where an answer echoes them: the token, the app secret, a signed URL."""
     sent = [value for value in request.query.values() if isinstance(value, Secret)]
     return [*sent, settings.appsecret]
 
 
 def _checked_base(settings: Settings) -> str:
-    """CLOUDFN_API_BASE without its last slash, where it is safe to send a token there."""
+    """Return CLOUDFN_API_BASE without its last slash, if it is safe to send a token there."""
     base = settings.api_base
     try:
         parts = urlsplit(base)
@@ -280,7 +280,7 @@ def _check_sizes(call: Call) -> None:
 
 
 def _multipart(call: Call, names: Sequence[str]) -> tuple[list[Bytes], str | None]:
-    """The body in pieces, a picture being one as it is, and its content type; nothing where there are no such parts."""
+    """Return the body in pieces, pictures as they are, and its content type; nothing if there are no such parts."""
     boundary = os.urandom(16).hex()
     pieces: list[Bytes] = []
     text = ""  # what has not become a piece yet

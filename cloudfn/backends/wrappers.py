@@ -27,10 +27,10 @@ _LARGEST_RESULT = 64 * 1024  # bytes of JSON; a result with five boxes has less 
 
 
 class Cached:
-    """Keeps the results of calls that succeeded; equal calls at the same time are one call."""
+    """A cache of the results of calls that succeeded; equal calls at the same time are one call."""
 
     def __init__(self, backend: Backend, store: Store, seconds: float, account: str) -> None:
-        """`account` tells results of one account from those of another: a hash, no secret."""
+        """`account` separates the results of one account from another's: a hash, not a secret."""
         self.name = backend.name
         self._backend = backend
         self._store = store
@@ -68,7 +68,7 @@ class Cached:
         return answer
 
     def begin(self, api: str) -> None:
-        """Nothing: the answer may be kept, and then nothing goes out."""
+        """Do nothing: the answer may be cached, and then nothing goes out."""
 
     def warm_up(self, *, network: bool = False) -> None:
         self._backend.warm_up(network=network)
@@ -77,10 +77,10 @@ class Cached:
         self._backend.close()
 
     def _shared(self, running: Future[dict[str, Any]], call: Call, trace: Trace) -> dict[str, Any]:
-        """The answer of an equal call that runs already; where that fails, or takes too long, a call of our own."""
+        """Return the answer of an equal call under way; if that fails or takes too long, make the call."""
         try:
             answer = running.result(call.seconds)
-        except BaseException:  # noqa: BLE001 - it was the other call's failure, and is told to that one
+        except BaseException:  # noqa: BLE001 - it was the other call's failure, and is raised there
             return self._backend(call, trace)
         trace.answered_by = "cache"
         return json.loads(json.dumps(answer))  # type: ignore[no-any-return]  # a copy: the caller may change it
@@ -116,18 +116,18 @@ class Cached:
 
 
 class Quota(NamedTuple):
-    """So many calls in each period of so many seconds; days begin at midnight in China, as WeChat's do."""
+    """A number of calls allowed in each period of seconds; days begin at midnight in China, as WeChat's do."""
 
     calls: int
     seconds: int
 
     def period(self, now: float) -> int:
-        """The number of the period that `now`, a Unix time, is in."""
+        """Return the number of the period that `now`, a Unix time, is in."""
         return int((now + 8 * 3600) // self.seconds)
 
 
 class Counted:
-    """Ends the call that would be one too many with 45009, or 45011 within a minute, before any network."""
+    """A backend that fails a call over the quota with 45009, or 45011 for a minute's quota, before any network."""
 
     def __init__(
         self, backend: Backend, store: Store, quota: Quota, account: str, *, clock: Callable[[], float] = time.time
@@ -173,7 +173,7 @@ _RESERVE = 2.0  # seconds kept for the engine, of a short budget two fifths
 
 
 class Fallback:
-    """Lets a second backend answer when the first is busy, out of quota or cannot be reached within the budget.
+    """A backend whose second answers when its first is busy, out of quota or cannot be reached within the budget.
 
     Never on a permission or parameter error. The log record says who answered and why.
     """

@@ -1,4 +1,4 @@
-"""What wx-server-sdk has and cloudfn has not, and what to use instead."""
+"""The functions of wx-server-sdk that cloudfn lacks, and what to use instead."""
 
 from __future__ import annotations
 

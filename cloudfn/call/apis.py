@@ -22,11 +22,11 @@ class Api(NamedTuple):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Every parameter's name."""
+        """Return every parameter's name."""
         return self.query + self.text + self.media
 
     def schema(self) -> dict[str, Any]:
-        """The JSON Schema of the parameters."""
+        """Return the JSON Schema of the parameters."""
         return schema.load(self.name)
 
 

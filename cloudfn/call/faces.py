@@ -28,7 +28,7 @@ class ImageSize(TypedDict):
 
 
 class CropResult(TypedDict):
-    """What `openapi.img.aiCrop` returns: a box for each aspect ratio, in order; errCode is 0."""
+    """The result of `openapi.img.aiCrop`: a box for each aspect ratio, in order; errCode is 0."""
 
     results: list[CropBox]
     imgSize: ImageSize

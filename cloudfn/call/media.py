@@ -21,13 +21,13 @@ _FILE_NAME = re.compile(r"[ !#-\[\]-~]{1,255}")  # printable ASCII without " and
 
 
 def sniff(data: Bytes) -> str | None:
-    """Return the media type that the first bytes tell, or None where they are no picture's."""
+    """Return the media type that the first bytes reveal, or None where they are not a picture's."""
     found = formats.recognise(data)
     return found.media_type if found else None
 
 
 def file_name(field: str, content_type: str, given: str | None = None) -> tuple[str, bool]:
-    """The name that a part of this media type travels under, and whether the type is known.
+    """Return the name that a part of this media type travels under, and whether the type is known.
 
     `<field>.<first extension of the type in mime-db 1.52>`, as in wx-server-sdk 4.0.2; `.png` where the type is not
     in that table. A caller's own name is kept when it is plain ASCII: WeChat answers 41005 to any other.
@@ -39,7 +39,7 @@ def file_name(field: str, content_type: str, given: str | None = None) -> tuple[
 
 
 def decode(value: object) -> Bytes:
-    """The bytes in `value`; bytes-like objects are given back as they are, without a copy.
+    """Return the bytes in `value`; bytes-like objects are returned as they are, without a copy.
 
     Understood are bytes, bytearray, memoryview, a base64 string or data URI, Node's `{"type": "Buffer", "data":
     [...]}`, a JSON-ed Uint8Array `{"0": 137, ...}` and a plain list of numbers 0 to 255. A string is never a path.

@@ -16,17 +16,17 @@ _UNDERSCORE_LOWER = re.compile(r"_[a-z]")
 
 
 def to_snake(name: str) -> str:
-    """imgUrl -> img_url, imgURL -> img_u_r_l, ImgUrl -> img_url."""
+    """Convert to snake_case: imgUrl -> img_url, imgURL -> img_u_r_l, ImgUrl -> img_url."""
     return _UPPER.sub(lambda match: ("_" if match.start() else "") + match[0].lower(), name)
 
 
 def to_camel(name: str) -> str:
-    """img_size -> imgSize, a__b -> a_B, _a -> A; a_1 and a_B stay as they are."""
+    """Convert to camelCase: img_size -> imgSize, a__b -> a_B, _a -> A; a_1 and a_B stay as they are."""
     return _UNDERSCORE_LOWER.sub(lambda match: match[0][1].upper(), name)
 
 
 def rename(value: Any, convert: Callable[[str], str]) -> Any:
-    """A copy of `value` in which every key of every mapping, through lists, went through `convert`.
+    """Return a copy of `value` in which every key of every mapping, through lists, went through `convert`.
 
     As in the SDK, keys that change move behind those that do not, and win where both spellings were there.
     """
@@ -40,7 +40,7 @@ def rename(value: Any, convert: Callable[[str], str]) -> Any:
 
 
 def near(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that `name` looks like a misspelling of, upper and lower case and underscores left aside."""
+    """Return the one of `names` that `name` seems to misspell; case and underscores do not count."""
     if len(name) > _LONGEST:
         return None
     from difflib import get_close_matches

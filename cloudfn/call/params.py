@@ -1,4 +1,4 @@
-"""A cloud call's parameters: what the caller gave, checked against the API's JSON Schema and decoded, becomes a `Call`.
+"""The parameters of a cloud call, checked against the API's JSON Schema and decoded into a `Call`.
 
 Nothing here touches the network, and what came in an event is never opened as a file.
 """
@@ -34,14 +34,14 @@ _LARGE = 256 * 1024
 
 
 def _nothing() -> None:
-    """What begins where nobody has anything to begin."""
+    """Do nothing: the default where no work can begin early."""
 
 
 def read(api: Api, given: object, *, convert_case: bool = True, begin: Begin = _nothing) -> Call:
-    """The call that `given`, one mapping, asks for.
+    """Return the call for `given`, one mapping of parameters.
 
     `convert_case=False` takes WeChat's own names (img_url) only; otherwise both spellings count and the camelCase one
-    wins. A parameter that is None is not given. Bytes or a `pathlib.Path` may stand in a picture's place.
+    wins. A parameter that is None counts as missing. Bytes or a `pathlib.Path` may stand in a picture's place.
     `begin` is called before a large picture is decoded, when everything else has been checked for its kind.
 
     Raises `CloudError`: -401003 for a wrong type, -401002 for an unknown, missing or wrong value. The text names the
@@ -53,7 +53,7 @@ def read(api: Api, given: object, *, convert_case: bool = True, begin: Begin = _
 
 
 def read_event(api: Api, event: object, *, begin: Begin = _nothing) -> Call:
-    """The call that a cloud function's event asks for: the API's camelCase fields are taken out of it.
+    """Return the call for a cloud function's event, from which the API's camelCase fields are taken.
 
     Any other key is ignored, unless it looks like one of them misspelt. Nothing in an event names a file.
     Raises as `read` does.
@@ -72,7 +72,7 @@ def _mapping(api: Api, given: object) -> Mapping[Any, Any]:
 
 
 def _checked(api: Api, fields: dict[str, Any], begin: Begin) -> Call:
-    """The call, after everything that `fields` hold was validated and decoded."""
+    """Validate and decode everything in `fields`, and return the call."""
     for name in api.media:
         if isinstance(fields.get(name), Mapping):
             fields[name] = _camel_part(fields[name])
@@ -105,7 +105,7 @@ def _is_large(value: object) -> bool:
 
 
 def _describe(value: object) -> str:
-    """What came, without showing what may be large or private."""
+    """Describe a value without showing anything large or private."""
     kind = type(value).__name__
     if value is None or isinstance(value, (bool, int, float)):
         try:
@@ -116,7 +116,7 @@ def _describe(value: object) -> str:
 
 
 def _spelled(api: Api, given: Mapping[Any, Any], convert_case: bool) -> dict[str, Any]:
-    """`given` under the API's camelCase names, without what is None; raises for a name that the API does not have."""
+    """Return the parameters under the API's camelCase names, without None; raise for a name that the API lacks."""
     wire = {to_snake(name): name for name in api.fields}
     names = {key: to_snake(str(key)) if convert_case else key for key in given}
     for key, name in names.items():
@@ -128,7 +128,7 @@ def _spelled(api: Api, given: Mapping[Any, Any], convert_case: bool) -> dict[str
 
 
 def _camel_part(part: Mapping[Any, Any]) -> dict[Any, Any]:
-    """A picture's own keys are understood in both spellings whatever convertCase says, as in the SDK."""
+    """Rename a picture's own keys, which may have either spelling whatever convertCase says, as in the SDK."""
     spelling = {"content_type": "contentType", "file_name": "fileName"}
     renamed = {spelling[key]: value for key, value in part.items() if key in spelling}
     own = {key: value for key, value in part.items() if key not in spelling and (value or key not in renamed)}
@@ -262,7 +262,7 @@ _MAX_RATIO = 400  # characters; the smallest float has 326
 
 
 def _ratio(api: Api, name: str, item: object) -> tuple[str, float]:
-    """One aspect ratio as text for the wire and as a number: a decimal as it came, w:h as %.6g."""
+    """Return one aspect ratio as text for the wire and as a number: a decimal as it came, w:h as %.6g."""
     expected = 'finite decimals above 0 or w:h, joined by an ASCII comma, such as "1,2.35,16:9"'
     text, number = item.strip() if isinstance(item, str) else "", math.nan
     try:

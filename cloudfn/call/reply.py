@@ -22,7 +22,7 @@ def parse(
     content_type: str = "application/json",
     redact: Callable[[str], str] = str,
 ) -> dict[str, Any]:
-    """WeChat's JSON object out of an HTTP answer; -601001 where it is none.
+    """Parse WeChat's JSON object out of an HTTP answer; raise -601001 where there is none.
 
     The body decides and not its declared type: WeChat is known to send JSON as text/plain. An answer whose status is
     not 200 counts only when it carries a failing errcode. The SDK's own words are kept where the SDK has any, that is
@@ -44,7 +44,7 @@ def parse(
 
 
 def _object(body: bytes | memoryview) -> tuple[dict[str, Any], str]:
-    """The JSON object that a body holds, or what is wrong with it."""
+    """Return the JSON object that a body holds, or what is wrong with it."""
     try:
         # As in the SDK a byte that is no UTF-8 does not cost the code that stands beside it.
         reply = json.loads(str(body, "utf-8-sig", "replace"), parse_constant=_no_constant)
@@ -54,7 +54,7 @@ def _object(body: bytes | memoryview) -> tuple[dict[str, Any], str]:
 
 
 def normalise(api: str, reply: Mapping[str, Any], *, convert_case: bool = True) -> dict[str, Any]:
-    """The SDK's result for WeChat's JSON; raises `CloudError` where its errcode says that the call failed.
+    """Return the SDK's result for WeChat's JSON; raise `CloudError` where its errcode says that the call failed.
 
     errcode 0, missing, null and "" are success; a code that comes as text counts as a number ("0" is success).
     """
@@ -72,7 +72,7 @@ def normalise(api: str, reply: Mapping[str, Any], *, convert_case: bool = True) 
 
 
 def errcode(api: str, reply: Mapping[str, Any]) -> int:
-    """The answer's errcode as a number, 0 for success; -601001 where it is none."""
+    """Return the answer's errcode as a number, 0 for success; raise -601001 where it is not one."""
     given = reply.get("errcode")
     if given is None or given == "":
         return 0

@@ -1,4 +1,4 @@
-"""The JSON Schemas: what accepts is made of them here, and jsonschema, which takes long to load, explains a refusal."""
+"""The JSON Schemas: compiled here into quick checks; jsonschema, which is slow to load, explains only refusals."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def data(path: str) -> bytes:
 
 @cache
 def acceptance(name: str) -> Check:
-    """Return what tells whether a value keeps to a schema, without a reason; tuples are arrays, mappings objects."""
+    """Return a check of whether a value conforms to a schema, without a reason; tuples are arrays, mappings objects."""
     return _compiled(load(name))
 
 
 def breaches(name: str, value: object) -> list[ValidationError]:
-    """Return in which points a value does not keep to a schema, in the schema's order; RecursionError if it is deep."""
+    """Return a value's breaches of a schema, in the schema's order; raise RecursionError if it is too deep."""
     from jsonschema import Draft202012Validator, validators
 
     checker = Draft202012Validator.TYPE_CHECKER.redefine_many(
@@ -53,7 +53,7 @@ def place(breach: ValidationError) -> str:
 
 
 def _compiled(schema: Mapping[str, Any]) -> Check:
-    """All keywords of a schema as one function; ValueError for one that is not in the table below."""
+    """Compile a schema's keywords into one function; raise ValueError for one that is not in the table below."""
     unknown = schema.keys() - _KEYWORDS.keys() - _ANNOTATIONS
     if unknown:
         raise ValueError(f"no check for {', '.join(sorted(unknown))}")

@@ -1,4 +1,4 @@
-"""Cloud storage: what wx-server-sdk's four functions take and give.
+"""The parameters and results of wx-server-sdk's four cloud storage functions.
 
 The words of an error are those of wx-server-sdk 4.0.2, recorded by running it. Nothing here touches network or disk.
 """
@@ -23,26 +23,26 @@ _EMPTY = "fileList的元素必须是非空的字符串"
 
 
 class Wanted(NamedTuple):
-    """A file whose link is wanted, and the seconds that the link shall live, None for WeChat's own choice."""
+    """A file whose link is wanted, and the link's life in seconds, None for WeChat's default."""
 
     file_id: str
     max_age: int | None = None
 
 
 def path_of(file_id: str) -> str | None:
-    """The path in a fileID, `cloud://ENV.BUCKET/path`; None for what is no fileID."""
+    """Return the path in a fileID, `cloud://ENV.BUCKET/path`; None for anything else."""
     match = _FILE_ID.fullmatch(file_id)
     return match["path"] if match else None
 
 
 def read_links(given: object) -> list[Wanted]:
-    """The files that `getTempFileURL` is asked for; raises `CloudError`."""
+    """Read `getTempFileURL`'s parameters: the files to link to. Raise `CloudError`."""
     api = "getTempFileURL"
     return [_wanted(api, item) for item in _at_most(api, _field(api, given, "fileList", "array"))]
 
 
 def read_deletion(given: object) -> list[str]:
-    """The fileIDs that `deleteFile` is asked to delete; raises `CloudError`."""
+    """Read `deleteFile`'s parameters: the fileIDs to delete. Raise `CloudError`."""
     api = "deleteFile"
     items = _field(api, given, "fileList", "array")
     for index, item in enumerate(items):
@@ -55,13 +55,13 @@ def read_deletion(given: object) -> list[str]:
 
 
 def read_download(given: object) -> str:
-    """The fileID that `downloadFile` is asked for; raises `CloudError`."""
+    """Read `downloadFile`'s parameters: the fileID. Raise `CloudError`."""
     file_id: str = _field("downloadFile", given, "fileID", "string")
     return file_id
 
 
 def read_upload(given: object) -> tuple[str, bytes]:
-    """The path and the bytes that `uploadFile` is asked to keep; a file object is read. Raises `CloudError`."""
+    """Read `uploadFile`'s parameters: the path and the bytes; a file object is read. Raise `CloudError`."""
     api = "uploadFile"
     path: str = _field(api, given, "cloudPath", "string")
     assert isinstance(given, Mapping)
@@ -82,14 +82,14 @@ _CONTENT_CURE = "give the file's bytes, or a file that is open for reading in bi
 
 
 def link(file_id: str, status: object, url: str, max_age: int | None, words: object = "") -> dict[str, Any]:
-    """One file of `getTempFileURL`'s result; `status` 0 is success, `words` are the cloud's own."""
+    """Return one file of `getTempFileURL`'s result; `status` 0 is success, `words` are the cloud's own."""
     told = outcome(file_id, status, words)
     age = {} if max_age is None else {"maxAge": max_age}
     return {**told, **age, "tempFileURL": "" if told["status"] else url}
 
 
 def outcome(file_id: str, status: object, words: object = "") -> dict[str, Any]:
-    """One file of `deleteFile`'s result; the SDK's text of a code counts, then the cloud's own words."""
+    """Return one file of `deleteFile`'s result; the SDK's text of a code counts, then the cloud's own words."""
     if status in (0, None, ""):
         return {"fileID": file_id, "status": 0, "errMsg": "ok"}
     try:
@@ -101,7 +101,7 @@ def outcome(file_id: str, status: object, words: object = "") -> dict[str, Any]:
 
 
 def succeeded(api: str, **result: Any) -> dict[str, Any]:
-    """The result of a call that worked: the SDK ends it with errMsg, and gives no errCode here."""
+    """Return the result of a successful call: the SDK ends it with errMsg, and has no errCode here."""
     return {**result, "errMsg": f"{api}:ok"}
 
 
@@ -133,7 +133,7 @@ def _at_most(api: str, items: list[Any]) -> list[Any]:
 
 
 def _field(api: str, given: object, name: str, kind: str) -> Any:
-    """The parameter `name`, of this JavaScript type; raises in the SDK's words."""
+    """Return the parameter `name`, of this JavaScript type; raise in the SDK's words."""
     cure = f"give one mapping with {name}, or keywords"
     if given is None:
         raise refused(api, f"undefined . Params for {api} must be an object instead of undefined", cure)
@@ -151,7 +151,7 @@ def _wrong_type(api: str, words: str, cure: str) -> CloudError:
 
 
 def _type_of(value: object) -> str:
-    """What JavaScript's typeof says of a value."""
+    """Return JavaScript's typeof of a value."""
     if isinstance(value, bool):
         return "boolean"
     return "string" if isinstance(value, str) else "number" if isinstance(value, (int, float)) else "object"

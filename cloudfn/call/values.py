@@ -32,9 +32,9 @@ FILE_ID = "cloud://"
 
 @dataclass(frozen=True)
 class Call:
-    """What the user asked for: the API's name (img.aiCrop) and its checked camelCase parameters.
+    """A cloud call: the API's name (img.aiCrop) and its checked camelCase parameters.
 
-    `params` values are str, numbers, `Media` or `Ratios`; a parameter that was not given is not there. `seconds` is
+    `params` values are str, numbers, `Media` or `Ratios`; missing parameters are left out. `seconds` is
     what the platform has left for it, None where that is not known; `token` a cloudbase token that came with the very
     request that is answered.
     """
@@ -46,7 +46,7 @@ class Call:
 
     @property
     def names_file(self) -> bool:
-        """Whether a fileID stands where a URL may."""
+        """Return whether a fileID stands where a URL may."""
         return any(isinstance(value, str) and value.startswith(FILE_ID) for value in self.params.values())
 
 
@@ -61,7 +61,7 @@ class Trace:
 
 
 class Backend(Protocol):
-    """Turns a call into WeChat's own JSON (errcode, errmsg, results, img_size); thread-safe.
+    """A function from a call to WeChat's own JSON (errcode, errmsg, results, img_size); thread-safe.
 
     A backend may wrap another one, such as a cache or a fallback.
     """
@@ -78,4 +78,4 @@ class Backend(Protocol):
         """Load what a call needs; only with `network` does anything go out. Raises `CloudError`."""
 
     def close(self) -> None:
-        """Give back connections. No call begins afterwards; those that run end as they would."""
+        """Close the connections. No call begins afterwards; those under way end normally."""

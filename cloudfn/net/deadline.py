@@ -1,4 +1,4 @@
-"""One time limit over everything that a network call does: name, connect, TLS, every write and every read.
+"""One time limit over every step of a network call: name look-up, connect, TLS, every write and every read.
 
 The timeouts of requests and urllib3 hold for one read, so a server that drips a byte at a time never meets them, and
 looking up a name has none at all. Inside `with Deadline(10).enforced():` the connections of this module, which are
@@ -45,7 +45,7 @@ class Deadline:
         self.received = 0  # bytes of answers, so that a caller can tell silence from an answer that broke off
 
     def remaining(self) -> float:
-        """The seconds left, more than 0; raises TimeoutError when there are none."""
+        """Return the seconds left, more than 0; raise TimeoutError when there are none."""
         left = self._end - self._clock()
         if left <= 0:
             raise TimeoutError("the deadline is over")
@@ -53,7 +53,7 @@ class Deadline:
 
     @contextmanager
     def enforced(self) -> Iterator[None]:
-        """A block whose connections end by then; one inside another may be shorter or longer."""
+        """Enforce the deadline on a block's connections; one block inside another may be shorter or longer."""
         token = _current.set(self)
         try:
             yield
@@ -88,7 +88,7 @@ def look_up(host: str, port: int, resolve: Resolve = socket.getaddrinfo) -> Sequ
 
 
 def _is_address(host: str) -> bool:
-    """Whether there is nothing to look up."""
+    """Return whether `host` is an address already, with nothing to look up."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -110,7 +110,7 @@ def _open(address: AddressInfo, options: Sequence[tuple[int, int, int | bytes]],
 
 
 def _connect(addresses: Sequence[AddressInfo], options: Sequence[tuple[int, int, int | bytes]]) -> socket.socket:
-    """A socket to the first address that answers; raises the last one's OSError."""
+    """Return a socket to the first address that answers; raise the last one's OSError."""
     deadline = _current.get()
     failure = OSError("the name has no address")
     for tried, address in enumerate(addresses):
@@ -126,7 +126,7 @@ def _connect(addresses: Sequence[AddressInfo], options: Sequence[tuple[int, int,
 
 
 class _Reader(io.RawIOBase):
-    """What an answer is read from: each read may take what is left of the time."""
+    """The stream that an answer is read from: each read may take the time that is left."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -201,7 +201,7 @@ class HTTPConnection(urllib3.connection.HTTPConnection):
             raise NewConnectionError(self, str(error)) from error
 
     def send(self, data: Any) -> None:
-        """Write it all, with or without TLS in one step: both hold the time limit over the whole of it."""
+        """Write all of it in one step, with or without TLS: both hold the time limit over the whole write."""
         if self.sock is None:
             self.connect()
         self.sock.settimeout(_current.get().remaining())

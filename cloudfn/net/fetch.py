@@ -1,4 +1,4 @@
-"""A picture from a URL that somebody else chose, fetched so that the URL reaches nothing but the public internet.
+"""Safe fetching of a picture from somebody else's URL, which can reach nothing but the public internet.
 
 The danger is server-side request forgery: a URL that makes this host ask what only this host may ask, such as the
 metadata service of its cloud. The rules here are one straight line a hop: read the URL, resolve its name once, check
@@ -80,13 +80,13 @@ _SPECIAL = tuple(
         ("ff00::/8", "multicast"),
     )
 )
-_UNICAST = ip_network("2000::/3")  # all of IPv6 that is given out
+_UNICAST = ip_network("2000::/3")  # all of IPv6 that is allocated
 _NAT64 = ip_network("64:ff9b::/96")  # the way to the public IPv4 internet from networks that only have IPv6
 _ISATAP = 0x5EFE  # RFC 5214: the upper half of an interface identifier, whatever its universal/local bit
 
 
 class _RefusedError(Exception):
-    """Why a URL is not fetched, and the cure, in words that hold nothing secret."""
+    """The reason why a URL is not fetched, and the cure, in words that hold nothing secret."""
 
     def __init__(self, problem: str, cure: str) -> None:
         super().__init__(problem, cure)
@@ -117,7 +117,7 @@ def fetch(
     For a URL that a stranger chose: http and https on their standard ports, public addresses only. A host in
     `allow_hosts` (`name` or `name:port`, case ignored, an IPv6 address in its shortest spelling) may have any address
     and any port that the URL names. At most 3 redirects, each checked as the URL itself; from https to http none,
-    because what was asked for over https would come from whoever sits on the way. Proxies, netrc, cookies and settings
+    because a request made over https would be answered by whoever sits on the way. Proxies, netrc, cookies and settings
     play no part. `ca_bundle` is a file or a folder of certificates to trust instead of certifi's; `resolve` is called
     as socket.getaddrinfo, once a hop. `hold` is called with the number of bytes before they are kept; what it raises
     ends the fetch and is raised here.
@@ -147,7 +147,7 @@ def fetch(
 
 
 def _broken(error: Exception, timeout: float) -> _RefusedError:
-    """What an exchange that went wrong means."""
+    """Return the refusal that a failed exchange amounts to."""
     send = "send the picture's bytes as img"
     if isinstance(error, NewConnectionError):  # before the next, whose kind it is
         return _RefusedError(f"no connection ({error.__cause__})", f"check the host, or {send}")
@@ -199,7 +199,7 @@ def _target(url: str, allowed: frozenset[str]) -> _Target:
 
 
 def _addresses(target: _Target, resolve: Resolve) -> Sequence[AddressInfo]:
-    """What the host's name stands for, every one of it public unless the host is allowed."""
+    """Return the host's addresses; raise unless every one is public or the host is allowed."""
     try:
         found = look_up(target.host, target.port, resolve)
     except (socket.gaierror, UnicodeError):
@@ -217,7 +217,7 @@ def _addresses(target: _Target, resolve: Resolve) -> Sequence[AddressInfo]:
 
 
 def _kind(address: IPv4Address | IPv6Address) -> str:
-    """What makes an address special; "" for a public one."""
+    """Return the kind of a special address; "" for a public one."""
     inner = IPv4Address(int(address) & 0xFFFFFFFF)
     if address in _NAT64:
         return _kind(inner)
@@ -233,7 +233,7 @@ def _kind(address: IPv4Address | IPv6Address) -> str:
 
 @contextmanager
 def _answer(target: _Target, addresses: Sequence[AddressInfo], ca_bundle: str) -> Iterator[urllib3.HTTPResponse]:
-    """The answer, its body unread, from one of exactly these addresses."""
+    """Return the answer, its body unread, from one of exactly these addresses."""
     connection = (
         HTTPSConnection(target.host, target.port, ssl_context=tls.context(ca_bundle))
         if target.scheme == "https"
@@ -247,7 +247,7 @@ def _answer(target: _Target, addresses: Sequence[AddressInfo], ca_bundle: str) -
 
 
 def _next(url: str, location: str | None) -> str:
-    """Where a redirect leads."""
+    """Return where a redirect leads."""
     if not location:
         raise _RefusedError("it redirects to nowhere", "use the address of the picture itself")
     # Headers arrive as Latin-1; browsers, too, percent-encode what hosts forget to.
@@ -258,7 +258,7 @@ def _next(url: str, location: str | None) -> str:
 
 
 def _picture(response: urllib3.HTTPResponse, max_bytes: int, hold: Callable[[int], None]) -> bytes:
-    """The body of an answer, when all that is said of it and its first bytes promise a picture."""
+    """Return an answer's body, if its headers and its first bytes promise a picture."""
     if response.status != 200:
         raise _RefusedError(f"the answer is HTTP {response.status}", "use a URL that answers 200 without a login")
     encoding = response.headers.get("Content-Encoding", "identity")
@@ -285,12 +285,12 @@ def _picture(response: urllib3.HTTPResponse, max_bytes: int, hold: Callable[[int
 
 
 def _quoted(text: str) -> str:
-    """A stranger's words for a log: printable ASCII on one line, not too long."""
+    """Quote a stranger's words for a log: printable ASCII on one line, not too long."""
     return ascii(text)[1:-1][:200]
 
 
 def _shown(url: str) -> str:
-    """A URL for a log: without user, query and fragment."""
+    """Return a URL for a log: without user, query and fragment."""
     try:
         scheme, authority, path, _, _ = urlsplit(url)
     except ValueError:

@@ -31,18 +31,18 @@ class Part(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The content of a text part; what is not UTF-8 in it is replaced."""
+        """Return the content of a text part, with invalid UTF-8 replaced."""
         return self.data.decode("utf-8", "replace")
 
 
 def boundary(content_type: str) -> bytes:
-    """The boundary that a Content-Type names; b"" where it names none, or one that cannot be."""
+    """Return the boundary that a Content-Type names; b"" where it names none, or an invalid one."""
     named = _parameters(content_type).get("boundary", "").encode("ascii", "replace")
     return named if _BOUNDARY.fullmatch(named) else b""
 
 
 def parse(content_type: str, body: bytes) -> list[Part]:
-    """The parts of a body; raises ValueError for a body that is broken, cut off, or has too many parts."""
+    """Return the parts of a body; raise ValueError if it is broken, cut off, or has too many parts."""
     named = boundary(content_type)
     if not named:
         raise ValueError("its Content-Type names no boundary")
@@ -60,7 +60,7 @@ def parse(content_type: str, body: bytes) -> list[Part]:
 
 
 def _delimiters(body: bytes, delimiter: bytes) -> Iterator[tuple[int, int, bool]]:
-    """Where each delimiter begins and where what is behind it does, and whether it is the one that ends all parts."""
+    """Yield where each delimiter begins and where the content after it does, and whether it ends the last part."""
     at = -2 if body.startswith(delimiter[2:]) else body.find(delimiter)  # nothing need precede the first one
     while at != -1:
         behind = at + len(delimiter)
@@ -71,7 +71,7 @@ def _delimiters(body: bytes, delimiter: bytes) -> Iterator[tuple[int, int, bool]
 
 
 def _part(body: bytes, start: int, end: int) -> Part:
-    """The part between two delimiters. One without content may end with its headers: the empty line is all there is."""
+    """Return the part between two delimiters. One without content may end with its headers and an empty line."""
     gap = body.find(b"\r\n\r\n", start - 2, min(start + _MAX_HEAD, end) + 2)
     if gap < start:
         raise ValueError("a part of the multipart body has no headers")
@@ -88,7 +88,7 @@ def _part(body: bytes, start: int, end: int) -> Part:
 
 
 def _parameters(header: str) -> dict[str, str]:
-    """A header's parameters; what RFC 5987 writes as `name*=utf-8''...` counts where there is no plain `name`."""
+    """Return a header's parameters; RFC 5987's `name*=utf-8''...` counts where there is no plain `name`."""
     found = {
         key.lower(): _ESCAPED.sub(r"\1", quoted) or word.strip() for key, quoted, word in _PARAMETER.findall(header)
     }

@@ -1,6 +1,6 @@
 """The bytes of a file to and from an object storage, under a deadline.
 
-The address comes from WeChat and is signed, so it is a secret: it stands in no error, and no redirect takes it on.
+The address comes from WeChat and is signed, so it is a secret: it appears in no error, and no redirect is followed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ATTEMPTS = 2
 
 
 class ObjectError(Exception):
-    """A file did not get through; `code` is the errCode for it, `text` names no address."""
+    """A file that did not get through; `code` is the errCode for it, `text` names no address."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(code, text)
@@ -42,7 +42,7 @@ def exchange(
     plain: str = "",
     ca_bundle: str = "",
 ) -> tuple[int, bytes]:
-    """The status and the body of one exchange; with `fields` a form whose last part, `file`, is the content.
+    """Return the status and the body of one exchange; `fields` make it a form whose last part, `file`, is the content.
 
     https only, but for addresses that begin with `plain`. Repeated once, where no connection was made.
 

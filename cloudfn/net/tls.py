@@ -1,4 +1,4 @@
-"""The TLS settings of every connection: whom it trusts, and the sessions that it takes up again."""
+"""The TLS settings of every connection: which certificates it trusts, and the sessions that it resumes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Context(ssl.SSLContext):
-    """A client's context that takes up the last session with a host, which saves both sides the certificates."""
+    """A client's context that resumes the last session with a host, which saves both sides the certificates."""
 
     _sessions: dict[str, ssl.SSLSession]
 

@@ -72,7 +72,7 @@ class IncomingResponse:
 
 
 class TransportError(Exception):
-    """An exchange without an answer.
+    """An exchange that ended without an answer.
 
     `code` is the errCode for it; `unsent` says that the server cannot have got the whole request, so that it may be
     repeated; `retryable` is None where the code's own answer holds.
@@ -88,7 +88,7 @@ class TransportError(Exception):
 
 @dataclass
 class _Exchange:
-    """What the connection adds to a request's head, and how far the exchange came."""
+    """The state of one exchange: the secrets to add to the request's head, and how far it got."""
 
     query: memoryview  # which shows nothing of what it holds
     body: Sequence[Bytes] = field(repr=False)
@@ -134,7 +134,7 @@ class Transport:
         self._close_idle()
 
     def send(self, request: OutgoingRequest, deadline: Deadline) -> IncomingResponse:
-        """The answer to one request. Redirects are not followed, nothing is repeated. Raises `TransportError`."""
+        """Return the answer to one request. Redirects are not followed, nothing is repeated. Raise `TransportError`."""
         exchange = _Exchange(_query(request.query), request.body)
         try:
             with deadline.enforced():
@@ -186,7 +186,7 @@ class Transport:
         return IncomingResponse(response.status, said.get("Content-Type", ""), body, _seconds(said.get("Retry-After")))
 
     def _kept(self) -> _HTTPConnection | _HTTPSConnection | None:
-        """A connection that was used before and is still good."""
+        """Return a connection that was used before and is still good."""
         while connection := self._popped():
             if 0 <= self._clock() - connection.last_used < _MAX_IDLE and connection.is_connected:
                 return connection
@@ -210,7 +210,7 @@ class Transport:
             self.close()
 
     def _opened(self) -> _HTTPConnection | _HTTPSConnection:
-        """A connection that is not connected yet."""
+        """Return a connection that is not connected yet."""
         # Plain http leads to this machine or to CloudRun's side-car only, and there a proxy has no business.
         if self._scheme == "http":
             return _HTTPConnection(self._host, self._port)
@@ -232,7 +232,7 @@ class Transport:
 
 
 def _environment_proxy(url: str) -> Secret | None:
-    """The proxy that the environment names for a URL, as requests reads it, no_proxy included."""
+    """Return the proxy that the environment names for a URL, as requests reads it, no_proxy included."""
     named = any(name.lower().endswith("_proxy") for name in os.environ)
     if not named and sys.platform not in ("darwin", "win32"):  # these have settings of the system besides
         return None
@@ -243,7 +243,7 @@ def _environment_proxy(url: str) -> Secret | None:
 
 
 def _query(query: Mapping[str, str | Secret]) -> memoryview:
-    """The query with its question mark, as bytes that no traceback shows."""
+    """Return the query with its question mark, as bytes that no traceback shows."""
     # quote, not urlencode: whether WeChat reads "+" as a space is unknown, %20 it must.
     pairs = (
         f"{name}={quote(value.reveal() if isinstance(value, Secret) else value, safe='')}"
@@ -262,7 +262,7 @@ def _body(response: urllib3.HTTPResponse) -> memoryview:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """The header Retry-After, seconds or a date (RFC 9110, 10.2.3), in seconds from now."""
+    """Return the header Retry-After, seconds or a date (RFC 9110, 10.2.3), in seconds from now."""
     if not retry_after:
         return None
     from email.utils import parsedate_to_datetime
@@ -276,14 +276,14 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what led to it, the innermost last."""
+    """Yield the error and its causes, the innermost last."""
     while error:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def _failure(causes: Sequence[BaseException], exchange: _Exchange) -> TransportError:
-    """What the causes mean."""
+    """Return the error that the causes amount to."""
     root = causes[-1]
     about = f"{type(root).__name__}: {root}"
     if any(isinstance(cause, TimeoutError) for cause in causes):
@@ -329,7 +329,7 @@ class _AddsSecretsWhenSending:
 
     def send(self, data: Any) -> None:
         exchange, self._exchange = self._exchange, None
-        if exchange is None:  # what a tunnel through a proxy is asked for with
+        if exchange is None:  # the CONNECT request of a tunnel through a proxy
             super().send(data)  # type: ignore[misc]
             return
         for piece in _pieces(data, exchange):
@@ -338,7 +338,7 @@ class _AddsSecretsWhenSending:
 
 
 def _pieces(head: bytes, exchange: _Exchange) -> Iterator[memoryview]:
-    """What goes out: the head with its query, and the body from its own buffers, the first of which is small."""
+    """Yield the bytes to send: the head with its query, and the body from its own buffers, the first one small."""
     line, version, rest = head.partition(b" HTTP/1.1\r\n")
     first, *others = exchange.body or (b"",)
     yield memoryview(b"".join((line, exchange.query, version, rest, first)))

@@ -26,13 +26,13 @@ def of_error(error: CloudError) -> Reply:
 
 
 def of_result(result: Any) -> Reply:
-    """Return the HTTP answer for what a function returned.
+    """Return the HTTP answer for a function's result.
 
     {"statusCode", "headers", "multiValueHeaders", "cookies", "body", "isBase64Encoded"} is an answer as Lambda takes
     it: the status a number or its text, a header's value a text or a list of them. Bytes are a picture or whatever
     they are, text is text, everything else is JSON; exactly errCode and errMsg get the status that fits.
 
-    Raises `CloudError` -504002 for what is neither, and for what HTTP cannot carry.
+    Raises `CloudError` -504002 for any other result, and for one that HTTP cannot carry.
     """
     if isinstance(result, Mapping) and "statusCode" in result:
         return _integrated(result)
@@ -45,9 +45,9 @@ def of_result(result: Any) -> Reply:
 
 
 def of_direct(result: Any) -> Any:
-    """Return what a function returned as JSON: bytes become {"contentType", "value" in base64}, as `img` takes them.
+    """Return a function's result as JSON: bytes become {"contentType", "value" in base64}, as `img` takes them.
 
-    Raises `CloudError` -504002 for what is no JSON.
+    Raises `CloudError` -504002 for a result that JSON cannot hold.
     """
     if isinstance(result, (bytes, bytearray, memoryview)):
         kind = media.sniff(result) or "application/octet-stream"
@@ -143,7 +143,7 @@ def _dumped(value: Any) -> bytes:
 
 
 def _told(error: Exception) -> str:
-    """Return what is wrong in words that hold no value: json's TypeErrors name the type alone."""
+    """Return the error's reason in words that hold no value: json's TypeErrors name the type alone."""
     return str(error) if isinstance(error, TypeError) else type(error).__name__
 
 
@@ -162,7 +162,7 @@ def of_options(methods: Iterable[str]) -> Reply:
 def with_cors(reply: Reply, request: Request, origins: tuple[str, ...]) -> Reply:
     """Return the answer with the CORS headers for an origin that is allowed; `origins` are those, or "*" for all.
 
-    What the function said itself stays. Source: fetch.spec.whatwg.org, "HTTP extensions".
+    Headers that the function set itself stay. Source: fetch.spec.whatwg.org, "HTTP extensions".
     """
     origin = request.headers.get("origin", "")
     if not origins or any(name.lower() == "access-control-allow-origin" for name, _ in reply.headers):

@@ -12,7 +12,7 @@ from cloudfn.platforms.base import MAX_BODY, Headers, HttpForm, Reply, Request, 
 
 
 class HttpRequest(HttpForm):
-    """An azure.functions.HttpRequest, known by what is read of it."""
+    """An azure.functions.HttpRequest, recognised by the attributes that are read."""
 
     name = "Azure Functions"
     seconds = 230.0  # of the load balancer in front, whatever the function's own limit

@@ -1,4 +1,4 @@
-"""What the platforms have in common: an HTTP request and its answer as values, and the base classes of the forms.
+"""The common parts of the platforms: an HTTP request and its answer as values, and the base classes of the forms.
 
 A form is one shape in which events arrive. It is made of one event and its context, and knows how to read the one and
 how to answer the other; a platform's file holds its forms and nothing else.
@@ -75,7 +75,7 @@ class Request:
 
     @property
     def content_type(self) -> str:
-        """The header, parameters such as the boundary included."""
+        """Return the header Content-Type, parameters such as the boundary included."""
         return self.headers.get("content-type", "")
 
 
@@ -131,11 +131,11 @@ class EventForm(Form):
     """A form that is not HTTP."""
 
     def data(self) -> Any:
-        """Return what a user's own function gets: the event as it came."""
+        """Return the event as a user's own function gets it: unchanged."""
         return self.event
 
     def parameters(self) -> Any:
-        """Return what the ready-made handler takes for the call's parameters. Raises `CloudError` -401002."""
+        """Return the call's parameters as the ready-made handler reads them. Raise `CloudError` -401002."""
         return self.event
 
 
@@ -151,11 +151,11 @@ class HttpForm(Form):
     status_line: ClassVar[bool] = False
 
     def read(self) -> Request:
-        """Return the request. Raises `CloudError` -401002, or 45001 for a body that is too large."""
+        """Return the request. Raise `CloudError` -401002, or 45001 for a body that is too large."""
         raise NotImplementedError
 
     def write(self, reply: Reply) -> Any:
-        """Return the answer as the platform takes it. Raises `CloudError` -504002 for what it cannot carry."""
+        """Return the answer as the platform takes it. Raise `CloudError` -504002 for one that it cannot carry."""
         return gateway_answer(reply, self.several) | (
             {"statusDescription": status_line(reply.status)} if self.status_line else {}
         )
@@ -187,26 +187,26 @@ _QUERIES = ("multiValueQueryStringParameters", "queryString", "queryStringParame
 
 
 def as_lists(headers: dict[str, list[str]]) -> dict[str, Any]:
-    """Tencent: a value may be a list."""
+    """Write headers as Tencent does: a value may be a list."""
     return {"headers": {name: values if len(values) > 1 else values[0] for name, values in headers.items()}}
 
 
 def as_multi_value_headers(headers: dict[str, list[str]]) -> dict[str, Any]:
-    """API Gateway REST: `multiValueHeaders` beside `headers`."""
+    """Write headers as API Gateway REST does: `multiValueHeaders` beside `headers`."""
     single = {name: values[0] for name, values in headers.items() if len(values) == 1}
     multi = {name: values for name, values in headers.items() if len(values) > 1}
     return {"headers": single} | ({"multiValueHeaders": multi} if multi else {})
 
 
 def as_cookies(headers: dict[str, list[str]]) -> dict[str, Any]:
-    """HTTP API and Function URL: `cookies` for Set-Cookie, all other values joined."""
+    """Write headers as HTTP API and Function URL do: `cookies` for Set-Cookie, all other values joined."""
     cookies = [value for name, values in headers.items() if name.lower() == "set-cookie" for value in values]
     joined = {name: ", ".join(values) for name, values in headers.items() if name.lower() != "set-cookie"}
     return {"headers": joined} | ({"cookies": cookies} if cookies else {})
 
 
 def as_one_value(headers: dict[str, list[str]]) -> dict[str, Any]:
-    """All others: one value a header, several joined by commas, which Set-Cookie does not bear (RFC 9110, 5.3)."""
+    """Write one value a header, several joined by commas, which Set-Cookie does not allow (RFC 9110, 5.3)."""
     for name, values in headers.items():
         if name.lower() == "set-cookie" and len(values) > 1:
             raise refusal(
@@ -249,7 +249,7 @@ _PHRASES: Mapping[int, str] = {status.value: status.phrase for status in HTTPSta
 
 
 def status_line(status: int) -> str:
-    """Return such as "404 Not Found"; a status that HTTP does not know has no phrase."""
+    """Return a status line such as "404 Not Found"; a status that HTTP does not know has no phrase."""
     return f"{status} {_PHRASES.get(status, 'Unknown')}"
 
 
@@ -257,7 +257,7 @@ def status_line(status: int) -> str:
 
 
 def get(event: Any, *path: str) -> Any:
-    """Return event[path[0]][path[1]]..., None where there is no such thing."""
+    """Return event[path[0]][path[1]]..., None where a key is missing."""
     for name in path:
         event = event.get(name) if isinstance(event, Mapping) else None
     return event
@@ -280,7 +280,7 @@ def headers_of(*candidates: Any) -> Headers:
 
 
 def query_of(*candidates: Any, decode: Callable[[str], str] = str) -> Values:
-    """Return the first of the candidates that says anything: a query string, or a mapping of values or lists.
+    """Return the query in the first candidate that is not empty: a query string, or a mapping of values or lists.
 
     `decode` is for platforms that hand over the values of their mappings as they stood in the address.
     """

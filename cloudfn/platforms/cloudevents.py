@@ -119,7 +119,7 @@ def whole(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def call_of(event: Any) -> Any:
-    """Return the parameters in a CloudEvent's data: a JSON object, or what a body of its content type would bring.
+    """Return the parameters in a CloudEvent's data: a JSON object, or those of a body of its content type.
 
     Raises `CloudError` -401002 for a batch of several, and for data that holds no parameters.
     """

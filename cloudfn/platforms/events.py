@@ -29,8 +29,8 @@ _Path = tuple[str, ...]
 
 
 class _Row(NamedTuple):
-    """One kind of event: the paths that must all lead somewhere, and where its messages lie; of those of `encoded`
-    each is bytes in base64."""
+    """One kind of event: the paths that must all lead somewhere, and those of its messages; at the paths in
+    `encoded` each is bytes in base64."""
 
     name: str
     paths: tuple[_Path, ...]
@@ -177,7 +177,7 @@ def _leads(event: Any, path: _Path) -> bool:
 
 
 def _values(value: Any, path: _Path) -> Iterator[Any]:
-    """Yield what a path leads to."""
+    """Yield the values that a path leads to."""
     if not path:
         yield value
     elif path[0] == EACH:
@@ -252,14 +252,14 @@ _DEEPEST = 12
 def objects(event: Any) -> tuple[StoredObject, ...]:
     """Return the stored files that an event speaks of: S3, COS, OSS, OBS, Google Cloud Storage.
 
-    They are found wherever they lie: in the records themselves, in EventBridge's `detail`, in a CloudEvent's `data`, in
+    They may lie anywhere: in the records themselves, in EventBridge's `detail`, in a CloudEvent's `data`, in
     the message of a queue that the storage writes to.
     """
     return tuple(_objects(event, {}, 0))
 
 
 def _objects(value: Any, around: Mapping[str, Any], depth: int) -> Iterator[StoredObject]:
-    """Yield what is found in a value; `around` holds the text that stood about it, such as the region and the event."""
+    """Yield the files in a value; `around` holds the text that surrounds it, such as the region and the event."""
     if depth > _DEEPEST:
         return
     if isinstance(value, list):
@@ -282,7 +282,7 @@ def _texts(value: Any) -> dict[str, str]:
 
 
 def _s3(value: Mapping[str, Any], around: Mapping[str, Any]) -> StoredObject | None:
-    """{"bucket": {"name"}, "object": {"key", "size"}}: S3, OSS and OBS, in notifications and on event buses."""
+    """Read {"bucket": {"name"}, "object": {"key", "size"}}: S3, OSS and OBS, in notifications and on event buses."""
     bucket, key = get(value, "bucket", "name"), get(value, "object", "key")
     if not isinstance(bucket, str) or not isinstance(key, str):
         return None
@@ -295,7 +295,7 @@ def _s3(value: Mapping[str, Any], around: Mapping[str, Any]) -> StoredObject | N
 
 
 def _cos(value: Mapping[str, Any], around: Mapping[str, Any]) -> StoredObject | None:
-    """{"cosBucket": {"name", "appid", "region"}, "cosObject": {"key": "/appid/bucket/key", "size", "url"}}."""
+    """Read {"cosBucket": {"name", "appid", "region"}, "cosObject": {"key": "/appid/bucket/key", "size", "url"}}."""
     bucket, entry = get(value, "cosBucket"), get(value, "cosObject")
     name, key = get(bucket, "name"), get(entry, "key")
     if not isinstance(name, str) or not isinstance(key, str):
@@ -307,7 +307,7 @@ def _cos(value: Mapping[str, Any], around: Mapping[str, Any]) -> StoredObject | 
 
 
 def _google(value: Mapping[str, Any], around: Mapping[str, Any]) -> StoredObject | None:
-    """{"bucket": "...", "name": "...", "size": "123"}: Google's storage; {"url", "blobType"}: Azure's."""
+    """Read {"bucket": "...", "name": "...", "size": "123"}: Google's storage; {"url", "blobType"}: Azure's."""
     event = _first(around, _EVENTS)
     if has(value, "bucket", "name") and all(isinstance(value[name], str) for name in ("bucket", "name")):
         region = str(value.get("location") or "")

@@ -11,7 +11,7 @@ from cloudfn.platforms.base import MAX_BODY, Headers, HttpForm, Reply, Request, 
 
 
 class FlaskRequest(HttpForm):
-    """A flask.Request, known by what is read of it: this package does not need Flask."""
+    """A flask.Request, recognised by the attributes that are read: this package does not need Flask."""
 
     name = "Google functions-framework"
 

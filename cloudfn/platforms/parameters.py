@@ -21,7 +21,7 @@ _EXPECTED = "send a JSON object, multipart/form-data, or a picture as the whole 
 
 
 def parameters(request: Request, *, strict: bool = True) -> dict[str, Any]:
-    """The parameters; those of the body count before those of the query.
+    """Return the parameters; those of the body count before those of the query.
 
     A picture becomes `img`, {"contentType": ..., "value": bytes}, and so does every file of a multipart body, under
     the name of its field. A body of any other kind brings no parameters where this is not `strict`. Raises
@@ -50,7 +50,7 @@ def _from_body(request: Request, strict: bool) -> Mapping[str, Any]:
 
 
 def _looks_like_json(kind: str, body: bytes) -> bool:
-    """`curl -d '{...}'` says application/x-www-form-urlencoded, and fetch() of a string text/plain."""
+    """Detect JSON under another type: `curl -d '{...}'` says x-www-form-urlencoded, fetch() of a string text/plain."""
     return kind in ("", "text/plain", "application/octet-stream") and body.lstrip()[:1] == b"{"
 
 
@@ -81,7 +81,7 @@ def _picture(header: Message, body: bytes) -> Mapping[str, Any]:
 
 
 def _picture_type(declared: str, data: bytes) -> str:
-    """The declared type where it says something, else what the bytes tell."""
+    """Return the declared type where it is specific, else the one that the bytes reveal."""
     return declared if declared.startswith("image/") else media.sniff(data) or declared or "application/octet-stream"
 
 
@@ -97,7 +97,7 @@ def _multipart(header: Message, body: bytes) -> Mapping[str, Any]:
 
 
 def _value(part: multipart.Part) -> Any:
-    """A part's text, or its file as {"contentType", "value", "fileName"}."""
+    """Return a part's text, or its file as {"contentType", "value", "fileName"}."""
     kind = part.headers.get("content-type", "")
     if part.filename is None and not kind.startswith("image/"):
         try:

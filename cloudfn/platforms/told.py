@@ -1,4 +1,4 @@
-"""What a platform tells of the invocation that runs, by its context object and its headers: the time left, an id."""
+"""The time left and the request's id, as a platform's context object and headers state them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONGEST_ID = 200
 
 
 def seconds_left(form: Form, context: Any, *, trigger: float | None = None) -> float | None:
-    """Return how long the platform still waits for the function; None where neither context nor trigger tells.
+    """Return how long the platform still waits for the function; None where neither context nor trigger says.
 
     `trigger` is what an HTTP trigger waits where it is not the form's own, as for a REST API whose 29 s were raised.
     """
@@ -38,7 +38,7 @@ def seconds_left(form: Form, context: Any, *, trigger: float | None = None) -> f
 
 
 def _seconds(context: Any) -> float | None:
-    """Return what is left by the context; of SCF and FC the function's whole limit, it has just begun."""
+    """Return the time left by the context; on SCF and FC the function's whole limit, as it has just begun."""
     for name in _REMAINING:
         if callable(tell := getattr(context, name, None)):
             return _number(tell(), 1000)
@@ -63,6 +63,6 @@ def request_id(event: Any, context: Any, headers: Mapping[str, str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return an id as one line of a log, "" for what is none."""
+    """Return an id as one line of a log, "" where it is not one."""
     text = value if isinstance(value, str) else ""
     return text[:_LONGEST_ID] if text.isprintable() else ""

@@ -32,7 +32,7 @@ _STEP = 1024 * 1024
 
 
 class Wsgi(HttpForm):
-    """Called as application(environ, start_response)."""
+    """A WSGI request: application(environ, start_response)."""
 
     name = "WSGI"
 
@@ -101,7 +101,7 @@ def _whole(read: Callable[[int], bytes], most: int) -> bytes:
 
 
 def caller(headers: Mapping[str, str]) -> dict[str, str | int]:
-    """Return what CloudRun's x-wx-* headers tell of the caller, named as in getWXContext; {} without x-wx-source.
+    """Return the caller that CloudRun's x-wx-* headers name, with getWXContext's keys; {} without x-wx-source.
 
     That header is the vendor's own test for "came from WeChat". Only WeChat's gateway sets it, but a request over a
     public address can forge it, so that address must be closed.
