@@ -74,7 +74,12 @@ def _accepted(port: int) -> Iterator[tuple[str, int]]:
 
 def _socket(descriptor: int) -> socket.socket:
     """A socket object of its own for a descriptor; raises OSError where it is no socket, or closed by now."""
-    return socket.socket(fileno=os.dup(descriptor))
+    copy = os.dup(descriptor)
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:  # which leaves the copy open
+        os.close(copy)
+        raise
 
 
 def _peer(own: socket.socket) -> str:

@@ -20,6 +20,7 @@ from urllib.parse import quote
 import pytest
 import requests
 
+from cloudfn.server.connections import Connections
 from cloudfn.server.master import pause
 from tests.process.test_server import CROP, Process
 from tests.support.recording import RecordingServer
@@ -113,6 +114,19 @@ def test_an_address_has_a_share_of_the_connections(serve: Any, descriptors: None
         assert sum(map(is_closed, silent)) == 250
         assert all(map(is_closed, silent[:250]))
         assert process.crop()["errcode"] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_a_look_at_the_connections_opens_no_descriptor_for_good() -> None:
+    """Files and pipes, which are no connections, are looked at too."""
+    reading, writing = os.pipe()
+    before = set(Path("/proc/self/fd").iterdir())
+    for _ in range(3):
+        Connections(1, 8192, 256).thin_out()
+    after = set(Path("/proc/self/fd").iterdir())
+    os.close(reading)
+    os.close(writing)
+    assert len(after) == len(before)
 
 
 def test_hanging_urls_take_no_thread_and_no_place_of_others(
