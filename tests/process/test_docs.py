@@ -159,9 +159,13 @@ def test_the_two_commands_are_in_the_readme(command: str) -> None:
 def test_what_the_first_command_prints_is_what_the_readme_shows(folder: Path) -> None:
     shown = re.search(r"```text\n(tests/photos/chelsea.*?)```", README, re.DOTALL)
     command = [sys.executable, "-m", "cloudfn", "crop", "tests/photos/chelsea.jpg", "--ratios", "1,2.35"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, "--preview", "preview.png"], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
     assert shown
     assert done.stdout == shown[1]
+    assert (folder / "preview.png").stat().st_size > 10_000
 
 
 def test_the_workflow_tests_every_python_that_the_package_names() -> None:
