@@ -55,7 +55,7 @@ class Slot:
     deaths: int = 0
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Hand work to the executor, a new one where the last one broke."""
+        """Submit work to the executor, to a new one where the last one broke."""
         if self.executor is None:
             self.executor = self.start()
         return self.executor.submit(function, *args)
@@ -77,7 +77,7 @@ class Slot:
 
 @dataclass
 class Run:
-    """A batch under way: takes items as there is room for them, gives what came of them as it comes."""
+    """A batch under way: takes items as there is room for them, and yields their outcomes as they come."""
 
     items: Iterator[Item]
     slots: Sequence[Slot]
@@ -90,7 +90,7 @@ class Run:
     _halt: CloudError | None = None
 
     def __iter__(self) -> Iterator[Done]:
-        """Yield what came of each picture; raise CloudError in the end where one of them said that all must stop.
+        """Yield the outcome of each picture; raise CloudError at the end where one of them said that all must stop.
 
         What is under way when `stop()` turns true, or when that error comes, is finished and yielded first.
         """
@@ -121,7 +121,7 @@ class Run:
         return self._halt is not None or self.stop()
 
     def _fill(self) -> float:
-        """Hand out work while there is room; returns the seconds to wait for more of it, 0 where none is to come."""
+        """Hand out work while there is room; return the seconds until there may be more, 0 where none is to come."""
         for slot in self.slots:
             while not self._ends() and not slot.alone and slot.flying < slot.width():
                 if self._in_doubt:
@@ -218,7 +218,7 @@ def processes(task: Task, workers: int) -> list[Slot]:
 
 
 class _Process(ProcessPoolExecutor):
-    """A process that never gets Ctrl-C, which a terminal sends to it too: its parent ends it."""
+    """A process that ignores Ctrl-C, which a terminal sends to it too: its parent ends it."""
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         with _uninterrupted():  # the process may be started now
@@ -231,7 +231,7 @@ def here(cropper: Cropper) -> list[Slot]:
 
 
 class _Here(Executor):
-    """Runs work as it is submitted."""
+    """An executor that runs work as it is submitted."""
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -254,7 +254,7 @@ def own(executor: Executor, task: Task, workers: int) -> list[Slot]:
 
 @contextlib.contextmanager
 def dask(task: Task, address: str) -> Iterator[list[Slot]]:
-    """Give a slot with all workers of a Dask cluster, however many they are at the moment.
+    """Return a slot with all workers of a Dask cluster, however many there are at the moment.
 
     Dask runs again by itself what a dead worker had, until `distributed.scheduler.allowed-failures` (3) have died;
     a picture with which that happens while it is alone is set aside.
@@ -282,7 +282,7 @@ def dask(task: Task, address: str) -> Iterator[list[Slot]]:
 
 
 def _killed_worker() -> tuple[type[BaseException], ...]:
-    """Dask's exception for what killed its workers, where Dask is in use."""
+    """Return Dask's exception for work that killed its workers, where Dask is in use."""
     import sys
 
     scheduler = sys.modules.get("distributed.scheduler")
@@ -291,7 +291,7 @@ def _killed_worker() -> tuple[type[BaseException], ...]:
 
 
 class _Kept(Executor):
-    """Somebody else's executor, which is not shut down."""
+    """A caller's executor, which is not shut down."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -302,7 +302,7 @@ class _Kept(Executor):
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Processes that are started inside have SIGINT blocked for all their life."""
+    """Block SIGINT, for good, in the processes that are started inside the block."""
     if os.name == "nt" or threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""What a batch works on, listed lazily: files, folders, globs, manifests, standard input, URLs.
+"""The inputs of a batch, listed lazily: files, folders, globs, manifests, standard input, URLs.
 
 However much there is, one batch of names of one folder is held at a time. What cannot be read is an item with an
 error, and the rest goes on.
@@ -34,7 +34,7 @@ _LARGEST_STDIN = 512 << 20  # bytes of a picture
 
 @dataclass(frozen=True)
 class Filter:
-    """Which files of folders and globs are taken: shell patterns for the name or the place below the folder.
+    """A filter for the files of folders and globs: shell patterns for the name or the path below the folder.
 
     Without `include` the usual endings of pictures count in folders; names that begin with a dot never do.
     """
@@ -43,7 +43,7 @@ class Filter:
     exclude: tuple[str, ...] = ()
 
     def takes(self, place: str, *, listed: bool = True) -> bool:
-        """Whether a file is taken; one that a glob named, not `listed` by a folder, needs no picture's ending."""
+        """Return whether a file is taken; one that matched a glob, not `listed` by a folder, may have any ending."""
         name = place.rpartition("/")[2]
 
         def matches(patterns: Sequence[str]) -> bool:
@@ -81,7 +81,7 @@ def expand(sources: Iterable[Source], ratios: str, only: Filter, stdin: BinaryIO
 
 
 def _pictures(source: str, only: Filter) -> Iterator[Item]:
-    """One picture, or all that a folder or a glob holds; a name that is there as it stands is no glob."""
+    """Yield one picture, or all that a folder or a glob holds; a name that exists as it stands is no glob."""
     if store.is_http(source):
         yield Item(source)
     elif store.is_url(source):
@@ -89,12 +89,12 @@ def _pictures(source: str, only: Filter) -> Iterator[Item]:
     elif os.path.isdir(source):  # noqa: PTH112 - Path raises for a name with a NUL byte
         yield from _folder(source, only)
     elif glob.has_magic(source) and not os.path.lexists(source):
-        found = False
+        matched = False
         for name in glob.iglob(source, recursive=True):  # noqa: PTH207 - it keeps names as they were written
-            found = True
+            matched = True
             if os.path.isfile(name) and only.takes(name.replace(os.sep, "/"), listed=False):  # noqa: PTH113
                 yield Item(name)
-        if not found:
+        if not matched:
             yield Item(source, error=refusal(-401002, "the pattern matches no file", "check it"))
     else:
         yield Item(source)
@@ -124,7 +124,7 @@ def _folder(top: str, only: Filter) -> Iterator[Item]:
 
 
 def _is_picture_file(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file, or a link whose target is missing, which is to be told; no pipe, which would never end."""
+    """Return whether this is a file, or a broken link, which must be reported; never a pipe, which has no end."""
     return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110
 
 
@@ -142,7 +142,7 @@ def _remote(url: str, only: Filter) -> Iterator[Item]:
 
 
 def _stdin(stdin: BinaryIO | None) -> Iterator[Item]:
-    """A picture, or a list of them: a name or a JSON object on each line."""
+    """Yield the picture on standard input, or those that it lists: a name or a JSON object on each line."""
     if stdin is None:
         raise setup_error("-: standard input is closed", "pipe a picture or a list of names into the command")
     head = stdin.peek(4096) if hasattr(stdin, "peek") else b""
@@ -153,7 +153,7 @@ def _stdin(stdin: BinaryIO | None) -> Iterator[Item]:
 
 
 def _manifest(source: str, read: Callable[[IO[bytes], str], Iterator[Item]]) -> Iterator[Item]:
-    """The pictures of a file that lists them; paths are as the working directory sees them, as on the command line."""
+    """Yield the pictures that a file lists; paths are relative to the working directory, as on the command line."""
     try:
         if store.is_url(source):
             import fsspec
@@ -188,7 +188,7 @@ def _lines(file: IO[bytes], name: str) -> Iterator[Item]:
 
 
 def _table(file: IO[bytes], name: str) -> Iterator[Item]:
-    """Lines of CSV, each by itself: a quote that is never closed costs its own line and not all that follow."""
+    """Yield the rows of a CSV file, line by line: a quote that is never closed costs its own line and not the rest."""
     header: list[str] = []
     for number, line in _numbered(file):
         where = f"{name}:{number}"
@@ -219,7 +219,7 @@ _MANIFESTS: Mapping[str, Callable[[IO[bytes], str], Iterator[Item]]] = {
 
 
 def _numbered(file: IO[bytes]) -> Iterator[tuple[int, str | CloudError]]:
-    """Lines that are not empty, from 1; bytes that are no UTF-8 stay, as they do in names of files."""
+    """Yield the lines that are not empty, numbered from 1; bytes that are not UTF-8 stay, as in file names."""
     number = 0
     while raw := file.readline(_LONGEST_LINE + 1):
         number += 1
@@ -235,16 +235,16 @@ def _numbered(file: IO[bytes]) -> Iterator[tuple[int, str | CloudError]]:
             yield number, line
 
 
-def _entry(given: object, ratios: str, where: str) -> Item:
-    """One picture of a manifest: its path or URL, and perhaps ratios of its own."""
-    if not isinstance(given, Mapping):
+def _entry(entry: object, ratios: str, where: str) -> Item:
+    """Return one picture of a manifest: its path or URL, and perhaps ratios of its own."""
+    if not isinstance(entry, Mapping):
         return Item(where, error=_rubbish("is no JSON object"))
-    source = next((given[field] for field in _FIELDS if given.get(field)), None)
+    source = next((entry[field] for field in _FIELDS if entry.get(field)), None)
     if isinstance(source, os.PathLike):
         source = os.fspath(source)
     if not isinstance(source, str) or "\0" in source:
         return Item(where, error=_rubbish(f"has no path or URL in any of {', '.join(_FIELDS)}"))
-    own = given.get("ratios")
+    own = entry.get("ratios")
     if isinstance(own, (list, tuple)):
         own = ",".join(str(ratio) for ratio in own)
     elif isinstance(own, (int, float)) and not isinstance(own, bool):

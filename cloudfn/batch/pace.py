@@ -1,4 +1,4 @@
-"""How fast and how often WeChat is asked: a rate, and a quota for each of its days."""
+"""The pace of calls to WeChat: a rate, and a quota for each of its days."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rate(text: str) -> float:
 
 
 class Pace:
-    """Spreads calls evenly; `pause()` is asked before each."""
+    """A rate limit that spreads calls evenly; `pause()` is called before each."""
 
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._between = 1 / per_second
@@ -38,7 +38,7 @@ class Pace:
 
 
 def today(stamp: object, now: float | None = None) -> bool:
-    """Whether a line's time lies in WeChat's present day, which begins at midnight in China."""
+    """Return whether a line's time lies in WeChat's current day, which begins at midnight in China."""
     try:
         then = datetime.fromisoformat(str(stamp).replace("Z", "+00:00"))
     except ValueError:

@@ -29,7 +29,7 @@ _UNSAFE = dict.fromkeys(map(ord, '<>:"|?*\\'), "_") | dict.fromkeys(range(32), "
 
 
 def as_text(line: dict[str, Any]) -> str:
-    """Return a result as one line of JSON; what UTF-8 has no bytes for, as in broken names of files, is escaped."""
+    """Return a result as one line of JSON; what UTF-8 cannot encode, as in broken file names, is escaped."""
     text = json.dumps(line, ensure_ascii=False)
     try:
         text.encode()
@@ -39,7 +39,7 @@ def as_text(line: dict[str, Any]) -> str:
 
 
 class Register:
-    """Which pictures were seen and which names are taken, in a private database on disk: memory stays flat."""
+    """The pictures seen and the names taken, in a private database on disk: memory stays flat."""
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -54,7 +54,7 @@ class Register:
         self._database.close()
 
     def note(self, key: bytes, at: int, *, failed: bool) -> bool:
-        """Note that a picture's line stands at this byte; whether it had none before."""
+        """Note that a picture's line starts at this byte; return whether it had none before."""
         if self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (key, at, failed)).rowcount:
             return True
         row = self._database.execute("SELECT at FROM seen WHERE key = ?", (key,)).fetchone()
@@ -62,26 +62,26 @@ class Register:
         return bool(row[0] < 0)
 
     def claim(self, key: bytes, *, failed_too: bool) -> bool:
-        """Whether a picture is to be done now: it was not seen before, or it failed and is to be done again."""
+        """Return whether a picture is to be done now: it is new, or it failed and is to be done again."""
         cursor = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, -1, 0)", (key,))
         if cursor.rowcount == 0 and failed_too:
             cursor = self._database.execute("UPDATE seen SET failed = 0 WHERE key = ? AND failed = 1", (key,))
         return cursor.rowcount == 1
 
     def counts(self, key: bytes, at: int) -> bool:
-        """Whether the line at this byte is the one that counts for its picture."""
+        """Return whether the line at this byte is the one that counts for its picture."""
         row = self._database.execute("SELECT at FROM seen WHERE key = ?", (key,)).fetchone()
         return row is None or row[0] == at
 
     def take_name(self, name: str) -> bool:
-        """Whether nobody had this name; capitals make no difference, as they make none on many disks."""
+        """Take a name; return whether it was free. Case makes no difference, as it makes none on many disks."""
         cursor = self._database.execute(
             "INSERT OR IGNORE INTO names VALUES (?)", (name.casefold().encode("utf-8", "backslashreplace").decode(),)
         )
         return cursor.rowcount == 1
 
     def named(self, item: Item) -> Item:
-        """Return the item with a name for its cut pictures that no other one has and that every disk takes."""
+        """Return the item with a name for its cut pictures that is unique and valid on every disk."""
         steps = (item.name or store.stem(item.source)).translate(_UNSAFE).split("/")
         wanted = "/".join(_short(step) for step in steps if step not in ("", ".", "..")) or "picture"
         number, name = 1, wanted
@@ -155,11 +155,11 @@ class Results:
                 yield line
 
     def calls_on(self, day: Callable[[object], bool]) -> int:
-        """Return how many pictures WeChat was asked about on a day, as `Pace` counts days."""
+        """Return how many calls to WeChat were made on a day, as `Pace` counts days."""
         return sum(line.get("backend") == "wechat" and day(line.get("time")) for line in self.lines())
 
     def wants(self, item: Item) -> bool:
-        """Whether a picture is still to be done; asked twice, it is not."""
+        """Return whether a picture is still to be done; a second call for the same picture returns False."""
         return self.register.claim(item.key, failed_too=self._failed_too)
 
     def append(self, line: dict[str, Any]) -> None:
@@ -196,7 +196,7 @@ class Results:
         os.lseek(self._file, 0, os.SEEK_END)
 
     def _read(self) -> Iterator[tuple[int, dict[str, Any], int]]:
-        """Every whole line: its first byte, its content, its end. A torn one can only be the last."""
+        """Yield every whole line: its first byte, its content, its end. A torn one can only be the last."""
         if self._path is None:
             return
         with self._path.open("rb") as file:

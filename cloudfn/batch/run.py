@@ -31,7 +31,7 @@ _THREADS = 8  # calls of WeChat at a time
 
 @dataclass
 class Batch:
-    """What is to be done, and, while it runs, how far it is. Fields as in `crop_all`."""
+    """The work to be done and, while it runs, its progress. Fields as in `crop_all`."""
 
     inputs: Iterable[Source]
     ratios: str = ""
@@ -62,14 +62,14 @@ class Batch:
         self.failures: Counter[int] = Counter()
 
     def check(self) -> Settings:
-        """Raise CloudError for what can be known to be wrong before any work; return the settings."""
+        """Return the settings; raise CloudError for every mistake that can be detected before any work."""
         params.read(API, {"imgUrl": "https://example.com/", "ratios": self.ratios})
-        chosen = settings.load({"backend": self.backend})
+        current = settings.load({"backend": self.backend})
         if self.backend == "local" or self.cut or self.sheet:
             crop.check_installed()
         if self.cut and not (self.resume or self.retry_failed) and not self.here:
             self._check_cut(self.cut.folder)
-        return chosen
+        return current
 
     def count(self) -> int | None:
         """Return how many pictures the inputs hold; None where listing them twice is not possible or costs calls."""
@@ -84,8 +84,8 @@ class Batch:
             yield from self._wanted(results)
 
     def run(self) -> Iterator[Done]:
-        """Work, and yield what came of each picture when its line is written; see `crop_all`."""
-        chosen = self.check()
+        """Work, and yield the outcome of each picture once its line is written; see `crop_all`."""
+        current = self.check()
         if self.cut:
             _make_folder(self.cut.folder)
         with contextlib.ExitStack() as stack:
@@ -97,7 +97,7 @@ class Batch:
                 pause = Pace(self.rate).pause
             if self.quota is not None:
                 wanted = _within(wanted, self.quota - results.calls_on(today), self.quota)
-            slots = stack.enter_context(self._slots(chosen))
+            slots = stack.enter_context(self._slots(current))
             try:
                 for done in executors.Run(wanted, slots, self.stop, pause, self.backend):
                     assert done.line is not None
@@ -121,7 +121,7 @@ class Batch:
         return expand(self.inputs, self.ratios, self.only, self.stdin)
 
     def _wanted(self, results: Results) -> Iterator[Item]:
-        """The pictures that are still to be done, at most `limit`, each with a name for its cut pictures."""
+        """Yield the pictures that are still to be done, at most `limit`, each with a name for its cut pictures."""
         taken = 0
         for item in self._items():
             if not results.wants(item):
@@ -134,14 +134,14 @@ class Batch:
             yield results.register.named(item) if self.cut else item
 
     @contextlib.contextmanager
-    def _slots(self, chosen: Settings) -> Iterator[Sequence[executors.Slot]]:
-        task = Task(chosen, self.cut, thumbnails=self.sheet is not None)
+    def _slots(self, current: Settings) -> Iterator[Sequence[executors.Slot]]:
+        task = Task(current, self.cut, thumbnails=self.sheet is not None)
         if self.here or self.backend != "local":
             cropper = Cropper(task, self.here, self.also)
             with contextlib.closing(cropper):
                 yield executors.here(cropper) if self.here else executors.threads(cropper, self.workers or _THREADS)
             return
-        task = replace(task, settings=_without_secrets(chosen))
+        task = replace(task, settings=_without_secrets(current))
         if self.executor:
             yield executors.own(self.executor, task, self.workers or os.cpu_count() or 1)
         elif self.scheduler:
@@ -160,7 +160,7 @@ class Batch:
         return sheet
 
     def _check_cut(self, folder: str) -> None:
-        """A new run cuts into a folder of its own, so that nothing there, a picture of the input above all, is lost."""
+        """Raise CloudError where a new run would cut into a folder with files: nothing there, least of all an input, may be lost."""
         for source in self.inputs if isinstance(self.inputs, (list, tuple)) else ():
             if isinstance(source, (str, os.PathLike)) and os.path.isdir(source) and not store.is_url(folder):  # noqa: PTH112
                 top, inner = Path(source).resolve(), Path(folder).resolve()
@@ -174,7 +174,7 @@ class Batch:
 
 
 def _make_folder(folder: str) -> None:
-    """Make the folder of the cut pictures, and see that it takes files, before the first picture fails for it."""
+    """Make the folder for the cut pictures and check that it is writable, before the first picture fails for it."""
     if store.is_url(folder):
         return
     try:
@@ -196,10 +196,10 @@ def _within(items: Iterator[Item], left: int, quota: int) -> Iterator[Item]:
         yield item
 
 
-def _without_secrets(chosen: Settings) -> Settings:
-    """The settings for a worker of the engine, which may be on another machine: no secret travels."""
+def _without_secrets(current: Settings) -> Settings:
+    """Return the settings for a worker of the engine, which may be on another machine: no secret travels."""
     secret: dict[str, Any] = {row.name: row.default for row in fields(Settings) if row.metadata.get("secret")}
-    return replace(chosen, **secret, appid="", sources={})
+    return replace(current, **secret, appid="", sources={})
 
 
 def crop_all(

@@ -42,10 +42,10 @@ figcaption{margin-top:6px;overflow-wrap:anywhere;max-height:2.7em;overflow:hidde
 
 
 class Sheet:
-    """Writes the page picture by picture; it appears under its name when it is closed."""
+    """A page that is written picture by picture and appears under its name when it is closed."""
 
     def __init__(self, path: Path) -> None:
-        """Raises CloudError -601002 where page or folder cannot be written."""
+        """Open the page; raise CloudError -601002 where page or folder cannot be written."""
         self._path = path
         self._folder = path.with_name(f"{path.stem}_files")
         self._part = path.with_name(f".{path.name}.part")
@@ -78,7 +78,7 @@ class Sheet:
             raise _unwritable(error, self._path) from None
 
     def leave(self) -> None:
-        """Take the unfinished page away."""
+        """Remove the unfinished page."""
         self._file.close()
         self._part.unlink(missing_ok=True)
 
@@ -114,7 +114,7 @@ def _inset(box: tuple[int, int, int, int], width: int, height: int) -> str:
 
 
 def _href(source: str, folder: Path) -> str:
-    """A link to the picture: relative to the page for a file, a URL without what may be secret; or nowhere."""
+    """Return a link to the picture: relative for a file, without possible secrets for a URL; "#" otherwise."""
     if store.is_http(source):
         return store.shown(source)
     if store.is_url(source):

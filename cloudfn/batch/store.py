@@ -1,4 +1,4 @@
-"""Where pictures come from and go to: files of this machine, http(s) addresses, and whatever fsspec has a name for.
+"""The places that pictures come from and go to: local files, http(s) addresses, and every file system of fsspec.
 
 http and https go through the one fetch that reaches nothing private (`CLOUDFN_ALLOW_HOSTS` says otherwise); every other
 `scheme://` is a file system of fsspec (https://filesystem-spec.readthedocs.io), configured as fsspec is: by its
@@ -26,12 +26,12 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_url(source: str) -> bool:
-    """Whether this names something elsewhere."""
+    """Return whether a source is a URL and not a path."""
     return bool(_URL.match(source))
 
 
 def is_http(source: str) -> bool:
-    """Whether this is an address that the safe fetch, or WeChat itself, takes."""
+    """Return whether a source is an http(s) address, which the safe fetch, or WeChat itself, takes."""
     return source[:8].lower().startswith(("http://", "https://"))
 
 
@@ -63,13 +63,13 @@ def file_system(url: str) -> tuple[AbstractFileSystem, str]:
         raise refusal(-401002, f"{shown(url)}: chained URLs are not read", "name the file or folder itself")
     scheme = url.partition("://")[0].lower()
     try:
-        found: tuple[AbstractFileSystem, str] = url_to_fs(url)
+        located: tuple[AbstractFileSystem, str] = url_to_fs(url)
     except ImportError as error:
         raise refusal(-601002, f"{scheme}:// needs a package: {error}", "install it") from None
     except ValueError:
         known = ", ".join(sorted(name for name in fsspec.available_protocols() if len(name) < 8)[:40])
         raise refusal(-401002, f"{scheme}:// is no file system of fsspec", f"use one of {known}") from None
-    return found
+    return located
 
 
 def read(source: str, largest_url: int) -> bytes:
@@ -130,7 +130,7 @@ def join(folder: str, name: str) -> str:
 
 
 def is_empty(folder: str) -> bool:
-    """Whether there is nothing at this folder or URL; raises CloudError and OSError."""
+    """Return whether there is nothing at this folder or URL; raises CloudError and OSError."""
     if not is_url(folder):
         try:
             with os.scandir(folder) as entries:

@@ -1,4 +1,4 @@
-"""What travels through a batch: one picture of the input, what is done with each, and what came of it."""
+"""The values that travel through a batch: one picture of the input, the task for each, and its outcome."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class Item:
 
     @property
     def key(self) -> bytes:
-        """16 bytes that tell this picture with these ratios from every other."""
+        """Return 16 bytes that identify this picture with these ratios."""
         return key(self.source, self.ratios)
 
 
 def key(source: str, ratios: str) -> bytes:
-    """Return 16 bytes that stand for a picture with its ratios."""
+    """Return 16 bytes that identify a picture with its ratios."""
     return hashlib.sha256(f"{ratios}\0{source}".encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How pictures are cut out: into which folder or URL, scaled to which size, in which format and quality.
+    """The settings for cut pictures: the folder or URL, the size, the format and the quality.
 
     `size`, `format` and `quality` are those of `cloudfn.cut`. `keep` are files, by device and inode, that no cut
     picture may replace: those of the input, where all of them are known.
@@ -54,7 +54,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Task:
-    """What is done with every picture, wherever the worker is: it holds no secret that the backend does not need."""
+    """The task for every picture, wherever the worker is: it holds no secret that the backend does not need."""
 
     settings: Settings
     cut: Cut | None = None
@@ -63,10 +63,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of one picture: its line for the results, or `halt`, for which the whole batch has to stop.
+    """The outcome for one picture: its line for the results, or `halt`, for which the whole batch has to stop.
 
-    `error` is what its line tells of a failure.
-    `thumbnail` is a small WebP picture for the contact sheet, where one was asked for and there are boxes.
+    `error` is the failure that its line reports.
+    `thumbnail` is a small WebP picture for the contact sheet, where one is wanted and there are boxes.
     """
 
     item: Item

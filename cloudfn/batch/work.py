@@ -1,4 +1,4 @@
-"""What a worker does: read a picture, find its crop, cut it out; one chunk of pictures at a time."""
+"""The work of a worker: read a picture, find its crop, cut it out; one chunk of pictures at a time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HALTS = frozenset((-601002, 41001, 40001, 40013, 40125, 40164, 42001, 45009, 48
 _THUMBNAIL = 160  # pixels of the longer side
 _PLACED = {"jpeg": "jpg", "heif": "heic", "svg+xml": "svg"}
 
-# What else is written for a picture: called with its bytes and result, gives more members for its line.
+# Writes something more for a picture: called with its bytes and result, returns more members for its line.
 Also: TypeAlias = Callable[[Item, bytes, dict[str, Any]], dict[str, Any]]
 
 
@@ -39,7 +39,7 @@ def crop_chunk(task: Task, items: Sequence[Item]) -> list[Done]:
 
 
 def warm_up(task: Task) -> None:
-    """Load what the first picture would load; raises CloudError -601002 where the engine is not installed."""
+    """Load everything that the first picture needs; raises CloudError -601002 where the engine is not installed."""
     _cropper(task)
     if task.settings.backend == "local":
         crop.find(_SMALLEST, (1,))
@@ -54,16 +54,16 @@ def _cropper(task: Task) -> Cropper:
 
 
 class Cropper:
-    """Crops pictures with one backend; thread-safe as the backend is."""
+    """A cropper of pictures with one backend; as thread-safe as the backend."""
 
     def __init__(self, task: Task, backend: Backend | None = None, also: Also | None = None) -> None:
-        """`also` is what a command does besides with a picture's bytes and result."""
+        """Keep `also`, a command's own extra step, which is called with a picture's bytes and result."""
         self._task = task
         self._backend = backend or choose(task.settings)
         self._also = also
 
     def __call__(self, items: Sequence[Item]) -> list[Done]:
-        """Return what came of each picture; raises nothing for a picture's sake."""
+        """Return the outcome of each picture; a picture that fails raises nothing."""
         return [self._done(item) for item in items]
 
     def close(self) -> None:
@@ -96,21 +96,21 @@ class Cropper:
 
     def _crop(self, item: Item) -> tuple[dict[str, Any], bytes | None]:
         task = self._task
-        given: dict[str, Any] = {"ratios": item.ratios}
+        arguments: dict[str, Any] = {"ratios": item.ratios}
         wants_pixels = task.cut or task.thumbnails or self._also
         if item.data is not None:
-            given["img"] = item.data
+            arguments["img"] = item.data
         elif not store.is_http(item.source):
-            given["img"] = store.read(item.source, int(task.settings.max_url_mib * 1024 * 1024))
+            arguments["img"] = store.read(item.source, int(task.settings.max_url_mib * 1024 * 1024))
         elif wants_pixels:
             # One download for the box and the pixels: behind a URL the picture may be another one a moment later.
-            given["img"] = fetched(item.source, task.settings)
+            arguments["img"] = fetched(item.source, task.settings)
         else:
-            given["imgUrl"] = item.source
-        result = perform(params.read(API, given), self._backend)
+            arguments["imgUrl"] = item.source
+        result = perform(params.read(API, arguments), self._backend)
         outcome, thumbnail = dict(result), None
         if wants_pixels:
-            data = given["img"]
+            data = arguments["img"]
             if task.cut:
                 outcome["cut"] = self._write_cut(item, data, result)
             if self._also:
@@ -157,7 +157,7 @@ def line(item: Item, outcome: dict[str, Any], backend: str, seconds: float) -> d
 
 
 def told(error: CloudError) -> dict[str, Any]:
-    """Return an error as a line tells it: errCode, errMsg, and the hint where errMsg does not hold it."""
+    """Return an error as a line reports it: errCode, errMsg, and the hint where errMsg does not contain it."""
     return {**error.to_dict(), **({"hint": error.hint} if error.hint and not error.facts.in_words else {})}
 
 
@@ -167,7 +167,7 @@ def labels(ratios: str) -> list[str]:
 
 
 def unlike(names: list[str]) -> list[str]:
-    """Return the names with -2, -3, ... behind those that came before."""
+    """Return the names made unique: repeated ones get -2, -3, ... at the end."""
     used: dict[str, None] = {}
     for name in names:
         used[next(new for n in count(1) if (new := name if n == 1 else f"{name}-{n}") not in used)] = None
@@ -181,12 +181,12 @@ def ending(picture: bytes) -> str:
 
 
 def identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
-    """Return what tells a file from all others under whatever name, None where there is none."""
+    """Return the identity of a file, the same under all its names; None where there is none."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - Path raises for a name with a NUL byte
+        status = os.stat(path)  # noqa: PTH116 - Path raises for a name with a NUL byte
     except (OSError, ValueError):
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _thumbnail(data: bytes, task: Task) -> bytes:
@@ -204,7 +204,7 @@ def _thumbnail(data: bytes, task: Task) -> bytes:
 
 
 def prepare_process() -> None:
-    """Make a new worker process fit for its work: one core's threads, and an end when its parent ends.
+    """Prepare a new worker process: threads for one core, and an end when its parent ends.
 
     Numpy's own threads would only wait for those of the other workers. A parent that is killed closes no queue that
     its workers wait on, so they watch it.

@@ -21,7 +21,7 @@ _COMMANDS = (crop, batch, invoke, package, serve, check, explain)
 
 
 class _Version(argparse.Action):
-    """Looks the version up only when it is asked for."""
+    """The --version option, which looks the version up only when it is used."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _make_streams_safe() -> None:
-    """Where the caller closed stdout or stderr, what goes there goes nowhere; no character is beyond an encoding."""
+    """Send output nowhere where the caller closed stdout or stderr, and escape what an encoding cannot hold."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # the descriptor is free: the next file to be opened would get it, and all that is printed

@@ -113,7 +113,7 @@ def _rate(text: str) -> float:
 
 
 class _Stop:
-    """Turns the first Ctrl-C, or SIGTERM, into a wish to stop; the second one is Python's own."""
+    """A switch that the first Ctrl-C, or SIGTERM, turns on; the second one is left to Python."""
 
     def __init__(self) -> None:
         self._wished = False

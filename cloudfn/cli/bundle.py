@@ -26,8 +26,8 @@ from cloudfn.errors import setup_error
 from cloudfn.hosts import Host
 from cloudfn.secret import Secret
 
-# What a bundle needs besides cloudfn: the distribution's own dependencies (a test compares), and one that pip leaves
-# out when it runs on a newer Python than the bundle's, because it evaluates markers for its own.
+# The requirements of a bundle besides cloudfn: the distribution's own dependencies (a test compares), and one that pip
+# leaves out when it runs on a newer Python than the bundle's, because it evaluates markers for its own.
 CORE = (
     "certifi>=2024.7.4",
     "requests>=2.32.3",
@@ -72,7 +72,7 @@ _MODE = 0o100644 << 16  # Lambda must be able to read what another user wrote
 
 @dataclass(frozen=True)
 class Plan:
-    """What to make: `function` is a file and the name in it, None for the ready-made handler."""
+    """The bundle to make: `function` is a file and the name in it, None for the ready-made handler."""
 
     host: Host
     backend: str = "wechat"
@@ -89,7 +89,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Made:
-    """What was made; sizes in bytes."""
+    """A finished bundle; sizes in bytes."""
 
     names: tuple[str, ...]
     packages: tuple[str, ...]
@@ -129,7 +129,7 @@ def listing(plan: Plan, out: Path) -> list[str]:
 
 
 def _own(plan: Plan, out: Path) -> dict[str, Path | bytes]:
-    """Everything that pip does not fetch: name in the bundle -> a file or its content."""
+    """Return everything that pip does not fetch: name in the bundle -> a file or its content."""
     files: dict[str, Path | bytes] = {plan.host.entry: _entry(plan).encode()}
     if plan.host.container:
         files["Dockerfile"] = _DOCKERFILE.format(python=plan.version).encode()
@@ -147,14 +147,14 @@ def _own(plan: Plan, out: Path) -> dict[str, Path | bytes]:
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Every file below a folder, by its name in it with slashes, in a fixed order."""
+    """Yield every file below a folder with its relative name, written with slashes, in a fixed order."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             yield path.relative_to(folder).as_posix(), path
 
 
 def _of_the_function(plan: Plan, out: Path) -> Iterator[tuple[str, Path]]:
-    """The function's folder, without what tools leave behind; raises for a secret, and for a link that leads out."""
+    """Return the function's files without what tools leave behind; raises for a secret and for an outside link."""
     assert plan.function
     folder = plan.function[0].resolve().parent
     virtual = [config.parent for config in folder.glob("*/pyvenv.cfg")]
@@ -189,12 +189,12 @@ def _is_bundle(path: Path) -> bool:
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether the name, or any step of it, is one of the patterns."""
+    """Return whether the name, or any part of it, matches one of the patterns."""
     return any(fnmatch.fnmatchcase(step, pattern) for pattern in patterns for step in (name, *name.split("/")))
 
 
 def _check_contents(files: Mapping[str, Path | bytes]) -> None:
-    """No secret that is set on this machine stands in a file."""
+    """Raise CloudError where a file contains a secret that is set on this machine."""
     for setting, value, _source in settings.surroundings():
         if isinstance(value, Secret) and len(value) >= _SHORTEST_SECRET:
             for name, content in files.items():
@@ -274,7 +274,7 @@ def _requirements(plan: Plan) -> tuple[str, ...]:
 
 
 def _compiled(files: Mapping[str, Path | bytes], version: str, stage: Path) -> dict[str, Path | bytes]:
-    """Return compiled code for every Python file, {} where this machine has not the bundle's Python.
+    """Return compiled code for every Python file, {} where this machine lacks the bundle's Python.
 
     Its hash of the source is not checked when it is loaded: nothing changes in a deployed folder. The code holds names
     in the bundle, never those of this machine.
@@ -319,7 +319,7 @@ def _versions(names: Iterable[str]) -> Iterator[str]:
 
 
 def _write(path: Path, files: Mapping[str, Path | bytes]) -> int:
-    """Write the zip file; gives the bytes that it holds when unpacked."""
+    """Write the zip file; return its size in bytes when unpacked."""
     total = 0
     with zipfile.ZipFile(path, "w") as archive:
         for name in sorted(files):

@@ -1,4 +1,4 @@
-"""`cloudfn check`: what of the set-up would make a call fail, and the cure. It never calls WeChat."""
+"""`cloudfn check`: everything in the set-up that would make a call fail, and the cure. It never calls WeChat."""
 
 from __future__ import annotations
 
@@ -62,19 +62,19 @@ def _findings() -> Iterator[Finding]:
     yield Finding(OK, "platform", settings.platform() or "none of the serverless platforms is recognised")
     if any(finding.level == PROBLEM for finding in bad):
         return
-    chosen = settings.load()
+    current = settings.load()
     for api in APIS:
-        finding = _permission(api, chosen)
+        finding = _permission(api, current)
         # A function needs what it calls; nobody needs all of them.
         if finding.level == OK or api == "img.aiCrop":
             yield finding
-    yield from _backend(chosen)
+    yield from _backend(current)
     yield from _clock()
-    yield from _limits(chosen)
+    yield from _limits(current)
 
 
 def _settings() -> Iterator[Finding]:
-    """Every setting that is not a default, with its source; secrets masked."""
+    """Report every setting that is not a default, with its source; secrets are masked."""
     for setting, value, source in settings.surroundings():
         name = setting.metadata["name"]
         shown = f"set, {len(value)} characters" if isinstance(value, Secret) else re.sub(r"//[^/]*@", "//***@", value)
@@ -95,52 +95,52 @@ def _misspelt() -> Iterator[Finding]:
             yield Finding(WARNING, name, "no such setting", f"did you mean {match}?" if match else "remove it")
 
 
-def _permission(api: str, chosen: Settings) -> Finding:
+def _permission(api: str, current: Settings) -> Finding:
     try:
-        return Finding(OK, "config.json", f"{permissions.check(api, chosen.config)} grants {api}")
+        return Finding(OK, "config.json", f"{permissions.check(api, current.config)} grants {api}")
     except CloudError as error:
         return Finding(PROBLEM, "config.json", error.facts.problem, error.facts.cure)
 
 
-def _backend(chosen: Settings) -> Iterator[Finding]:
-    name = name_of(chosen)
+def _backend(current: Settings) -> Iterator[Finding]:
+    name = name_of(current)
     yield Finding(OK, "backend", f"{name} answers")
     if name == "local":
         yield from _extras(PROBLEM)
         return
     try:
-        choose(chosen).close()
+        choose(current).close()
     except CloudError as error:
         yield Finding(PROBLEM, "CLOUDFN_API_BASE", error.facts.problem, error.facts.cure)
-    yield from _credentials(chosen)
-    yield from _certificates(chosen)
+    yield from _credentials(current)
+    yield from _certificates(current)
     yield from _extras(OK)
 
 
-def _credentials(chosen: Settings) -> Iterator[Finding]:
-    """What can be told of the credentials without asking WeChat: whether they are there, and their form."""
+def _credentials(current: Settings) -> Iterator[Finding]:
+    """Check the credentials as far as possible without WeChat: whether they are set, and their form."""
     from cloudfn.backends.tokens import TokenFile
     from cloudfn.net.deadline import Deadline
 
-    source = chosen.credential()
+    source = current.credential()
     if source == "side-car":
         yield Finding(OK, "credentials", "CloudRun's side-car adds the token")
     elif source == "":
-        yield Finding(PROBLEM, "credentials", "none: a call would end with 41001", chosen.missing_credential)
+        yield Finding(PROBLEM, "credentials", "none: a call would end with 41001", current.missing_credential)
     elif source == "appid":
         yield Finding(OK, "credentials", "an access token is fetched with WX_APPID and WX_APPSECRET")
-        if not re.fullmatch(r"wx[0-9a-f]{16}", chosen.appid):
+        if not re.fullmatch(r"wx[0-9a-f]{16}", current.appid):
             yield Finding(WARNING, "WX_APPID", "has not the usual form", "copy it anew: wx and 16 digits 0-9 a-f")
-        if not re.fullmatch(r"[0-9a-f]{32}", chosen.appsecret.reveal()):
+        if not re.fullmatch(r"[0-9a-f]{32}", current.appsecret.reveal()):
             yield Finding(WARNING, "WX_APPSECRET", "has not the usual form", "copy it anew: 32 digits 0-9 a-f")
     elif source == "cloudbase_access_token_file":
         try:
-            TokenFile(chosen.cloudbase_access_token_file).get("", Deadline(1))
-            yield Finding(OK, "credentials", f"the cloudbase token in {chosen.cloudbase_access_token_file}")
+            TokenFile(current.cloudbase_access_token_file).get("", Deadline(1))
+            yield Finding(OK, "credentials", f"the cloudbase token in {current.cloudbase_access_token_file}")
         except CloudError as error:
             yield Finding(PROBLEM, "credentials", error.facts.problem, error.facts.cure)
     else:
-        token: Secret = getattr(chosen, source)
+        token: Secret = getattr(current, source)
         yield Finding(OK, "credentials", f"a token from outside ({source}), {len(token)} characters")
         if len(token) < _SHORTEST_TOKEN or not re.fullmatch(r"[\w-]+", token.reveal(), re.ASCII):
             yield Finding(
@@ -148,18 +148,18 @@ def _credentials(chosen: Settings) -> Iterator[Finding]:
             )
 
 
-def _certificates(chosen: Settings) -> Iterator[Finding]:
-    if chosen.ca_bundle:
-        folder = Path(chosen.ca_bundle).is_dir()
+def _certificates(current: Settings) -> Iterator[Finding]:
+    if current.ca_bundle:
+        folder = Path(current.ca_bundle).is_dir()
         try:
-            ssl.create_default_context(cafile=None if folder else chosen.ca_bundle)
+            ssl.create_default_context(cafile=None if folder else current.ca_bundle)
         except OSError as error:
             cure = "name a file of certificates in PEM form, or a folder made by c_rehash"
             yield Finding(PROBLEM, "CLOUDFN_CA_BUNDLE", f"cannot be used ({error})", cure)
 
 
 def _extras(level_if_missing: str) -> Iterator[Finding]:
-    """The packages of the engine."""
+    """Check that the packages of the engine are installed."""
     for package in ("Pillow", "numpy"):
         try:
             yield Finding(OK, package, importlib.metadata.version(package))
@@ -177,19 +177,19 @@ def _clock() -> Iterator[Finding]:
         yield Finding(OK, "clock", shown)
 
 
-def _limits(chosen: Settings) -> Iterator[Finding]:
-    text = f"one call takes at most {chosen.timeout:g} s"
+def _limits(current: Settings) -> Iterator[Finding]:
+    text = f"one call takes at most {current.timeout:g} s"
     if settings.platform():
         # 3 s by default on SCF, CloudBase, FC and Lambda; the process cannot see what was set.
         cure = "set the function's own time limit above CLOUDFN_TIMEOUT; the platforms' default is 3 s"
         yield Finding(
-            WARNING if chosen.timeout >= 3 else OK, "CLOUDFN_TIMEOUT", text, cure if chosen.timeout >= 3 else ""
+            WARNING if current.timeout >= 3 else OK, "CLOUDFN_TIMEOUT", text, cure if current.timeout >= 3 else ""
         )
     else:
         yield Finding(OK, "limits", text)
     yield Finding(
         OK,
         "limits",
-        f"wechat: pictures of less than 2 MB; local: {chosen.max_megapixels:g} megapixels, "
-        f"baseline JPEG {chosen.max_jpeg_megapixels:g}, from a URL {chosen.max_url_mib:g} MiB",
+        f"wechat: pictures of less than 2 MB; local: {current.max_megapixels:g} megapixels, "
+        f"baseline JPEG {current.max_jpeg_megapixels:g}, from a URL {current.max_url_mib:g} MiB",
     )

@@ -23,7 +23,7 @@ from cloudfn.cli.progress import Bar
 from cloudfn.cli.report import exit_code, print_line, report, wrong_use
 from cloudfn.errors import CloudError, setup_error
 
-# Of a batch's line, what is about the batch and not the picture.
+# The members of a batch's line that describe the batch and not the picture.
 _BATCH_ONLY = ("input", "ratios", "name", "backend", "milliseconds", "time")
 
 
@@ -54,7 +54,7 @@ def add(commands: Any) -> None:
 
 
 class _Finder:
-    """The engine with the boxes of --focus, for which the cloud call has no place; keeps the last that it found."""
+    """The engine with the boxes of --focus, for which the cloud call has no place; keeps its last result."""
 
     def __init__(self, focus: Sequence[tuple[float, ...]]) -> None:
         self._focus = focus
@@ -69,12 +69,12 @@ class _Finder:
 
 
 class _Drawings:
-    """What --preview and --explain write for a picture, from its bytes and its result."""
+    """The drawings of --preview and --explain for a picture, made from its bytes and its result."""
 
-    def __init__(self, arguments: argparse.Namespace, chosen: settings.Settings, finder: _Finder) -> None:
+    def __init__(self, arguments: argparse.Namespace, current: settings.Settings, finder: _Finder) -> None:
         self._preview: Path | None = arguments.preview
         self._explain: Path | None = arguments.explain
-        self._limits = chosen.max_megapixels, chosen.max_jpeg_megapixels
+        self._limits = current.max_megapixels, current.max_jpeg_megapixels
         self._finder = finder
 
     def __call__(self, item: Item, data: bytes, result: dict[str, Any]) -> dict[str, Any]:
@@ -95,12 +95,12 @@ class _Drawings:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Crop each picture; what fails is told and the others go on. Nothing here reads config.json."""
+    """Crop each picture; a failure is reported and the others go on. Nothing here reads config.json."""
     pictures.check_ratios(arguments, "crop")
     if (arguments.explain or arguments.focus) and arguments.backend != "local":
         wrong_use("crop", "--explain and --focus are answered by the embedded engine: use --backend local")
     cut = pictures.cut_of(arguments, "crop", "--out")
-    chosen = settings.load({"backend": arguments.backend})
+    current = settings.load({"backend": arguments.backend})
     if arguments.backend == "local" or cut or arguments.preview:
         crop.check_installed()
     items = list(expand(arguments.pictures, arguments.ratios, pictures.filter_of(arguments), pictures.standard_input()))
@@ -116,8 +116,8 @@ def run(arguments: argparse.Namespace) -> int:
         ratios=arguments.ratios,
         cut=replace(cut, keep=kept) if cut else None,
         backend=arguments.backend,
-        here=Local(chosen, find=finder) if arguments.backend == "local" else choose(chosen),
-        also=_Drawings(arguments, chosen, finder) if arguments.preview or arguments.explain else None,
+        here=Local(current, find=finder) if arguments.backend == "local" else choose(current),
+        also=_Drawings(arguments, current, finder) if arguments.preview or arguments.explain else None,
     )
     errors: list[CloudError] = []
     with Bar(lambda: len(items), wanted=len(items) > 1) as bar:
@@ -131,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _focus(text: str) -> tuple[float, ...]:
-    """`left,top,right,bottom[:weight]`, corners inclusive, as the engine takes it: half-open."""
+    """Parse `left,top,right,bottom[:weight]`, whose corners are inclusive, into the engine's half-open box."""
     corners, _, weight = text.partition(":")
     try:
         edges = (int(number) for number in corners.split(","))

@@ -23,18 +23,18 @@ def run(arguments: argparse.Namespace) -> int:
         for row in CODES.values():
             print(f"{row.code:>8}  {row.name:<26} {row.meaning}")
         return 0
-    found = _find(arguments.code)
-    if found is None:
+    entry = _find(arguments.code)
+    if entry is None:
         match = near(arguments.code, [code.name for code in CODES.values()])
-        told = f"; did you mean {match}?" if match else "; `cloudfn explain` lists the codes that are known"
-        print(f"cloudfn: no code {arguments.code}{told}", file=sys.stderr)
+        advice = f"; did you mean {match}?" if match else "; `cloudfn explain` lists the codes that are known"
+        print(f"cloudfn: no code {arguments.code}{advice}", file=sys.stderr)
         return 2
-    print(f"{found.code} {found.name}")
-    if found.text:
-        print(f"  text     {found.text}")
-    print(f"  meaning  {found.meaning}\n  cure     {found.cure}\n  repeat?  {'yes' if found.retryable else 'no'}")
+    print(f"{entry.code} {entry.name}")
+    if entry.text:
+        print(f"  text     {entry.text}")
+    print(f"  meaning  {entry.meaning}\n  cure     {entry.cure}\n  repeat?  {'yes' if entry.retryable else 'no'}")
     return 0
 
 
-def _find(asked: str) -> Code | None:
-    return next((row for row in CODES.values() if asked.strip().upper() in (str(row.code), row.name)), None)
+def _find(wanted: str) -> Code | None:
+    return next((row for row in CODES.values() if wanted.strip().upper() in (str(row.code), row.name)), None)

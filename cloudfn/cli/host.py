@@ -24,7 +24,7 @@ def run_on(host: Host, make: Callable[[], Callable[[Any, Any], Any]], event: Any
     """Return what the platform would hand back for `event`, the JSON of one of its events.
 
     Where functions get HTTP requests only, an event of any HTTP form is replayed as a request, and any other is the
-    JSON that is posted to "/". `make` gives the function; its time counts from its first line on.
+    JSON that is posted to "/". `make` returns the function; its time counts from its first line on.
 
     Raises `CloudError`: 45001 for an event that is too large, -504003 when the time is over, -604001 for an answer that
     is too large; the text names the platform and the limit. An error that the function raises is raised.
@@ -40,8 +40,8 @@ def run_on(host: Host, make: Callable[[], Callable[[Any, Any], Any]], event: Any
     function = handler.function(make())
     limit = min(seconds, (settings.one("trigger_seconds") if form.seconds else None) or form.seconds or seconds)
     end = time.monotonic() + limit
-    given, context = _arrival(host, event, request, lambda: end - time.monotonic())
-    answer = _in_time(lambda: function(given, context), limit, where)
+    argument, context = _arrival(host, event, request, lambda: end - time.monotonic())
+    answer = _in_time(lambda: function(argument, context), limit, where)
     shown, got = _shown(answer, context)
     limits = (host.response_bytes, form.response_bytes, None)
     _hold(got, limits, -604001, f"{where} takes answers of", "this one has")
@@ -67,7 +67,7 @@ def _json(value: Any) -> bytes:
 
 
 def _in_time(work: Callable[[], Any], seconds: float, where: str) -> Any:
-    """Return what `work` gives; a platform does not wait for what takes longer."""
+    """Return the result of `work`; a platform does not wait for what takes longer."""
     outcome: list[tuple[Any, BaseException | None]] = []
 
     def run() -> None:
@@ -187,7 +187,7 @@ def _environ(request: Request) -> dict[str, Any]:
 
 
 class _StartResponse:
-    """What a WSGI server hands over; keeps what it would send."""
+    """The `start_response` of a WSGI server; keeps the status and headers that it would send."""
 
     def __init__(self) -> None:
         self.status = 500

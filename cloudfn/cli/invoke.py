@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _errcode(answer: Any) -> int:
-    """The errCode of an answer, also where it stands in the body of an HTTP answer; 0 for success."""
+    """Return the errCode of an answer, also from the body of an HTTP answer; 0 for success."""
     status = answer.get("statusCode", 200) if isinstance(answer, dict) else 200
     if isinstance(status, int) and status >= 400:
         try:
@@ -70,7 +70,7 @@ def _errcode(answer: Any) -> int:
 
 
 def _seconds(arguments: argparse.Namespace) -> float:
-    """The function's time limit; without --platform there is none."""
+    """Return the function's time limit; without --platform there is none."""
     if arguments.platform is None:
         if arguments.timeout is not None:
             arguments.usage("--timeout is a platform's limit: say --platform too")
@@ -111,7 +111,7 @@ def _function(arguments: argparse.Namespace) -> Callable[[Any, Any], Any]:
         arguments.usage(f"--function {arguments.function}: {path} is not a Python file (.py)")
     from cloudfn.handler import load_file
 
-    found = getattr(load_file(path), name, None)
-    if not callable(found):
+    function = getattr(load_file(path), name, None)
+    if not callable(function):
         return arguments.usage(f"--function {arguments.function}: {path} has no function {name}")  # type: ignore[no-any-return]
-    return found  # type: ignore[no-any-return]
+    return function  # type: ignore[no-any-return]

@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make the bundle, and tell its size and what to enter at the platform."""
+    """Make the bundle, and print its size and the values to enter at the platform."""
     if arguments.python and not re.fullmatch(r"3\.1[0-9]", arguments.python):
         arguments.usage(f"--python {arguments.python}: expected a version from 3.10 on, such as 3.12")
     if not arguments.list and (arguments.out is None or arguments.out.suffix.lower() != ".zip"):

@@ -1,4 +1,4 @@
-"""What `cloudfn crop` and `cloudfn batch` have in common: arguments about inputs, ratios and cut pictures."""
+"""Arguments that `cloudfn crop` and `cloudfn batch` share: inputs, ratios and cut pictures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser, cut: str) -> None:
 
 
 def cut_of(arguments: argparse.Namespace, command: str, option: str) -> Cut | None:
-    """Return how pictures are cut, None where they are not."""
+    """Return the settings for cut pictures, None where none are wanted."""
     if arguments.cut:
         return Cut(arguments.cut, arguments.size, arguments.format, arguments.quality)
     for name in ("size", "format", "quality"):
@@ -49,7 +49,7 @@ def cut_of(arguments: argparse.Namespace, command: str, option: str) -> Cut | No
 
 
 def filter_of(arguments: argparse.Namespace) -> Filter:
-    """Return which files are taken."""
+    """Return the filter of --include and --exclude."""
     return Filter(tuple(arguments.include), tuple(arguments.exclude))
 
 

@@ -17,7 +17,7 @@ EXTENSIONS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 # Longest side of a preview in pixels: enough to judge a crop on a screen.
 _SIDE = 1600
-# Told apart on any photograph and by colour-blind readers: Okabe & Ito, "Color Universal Design", 2008.
+# Distinct on any photograph and to colour-blind readers: Okabe & Ito, "Color Universal Design", 2008.
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442")
 _DIMMED = 0.45  # how bright what every box cuts away still is
 
@@ -101,7 +101,7 @@ class _Canvas(NamedTuple):
     scale: float
     line: int  # pixels
     font: ImageFont.ImageFont | ImageFont.FreeTypeFont
-    tags: list[_Corners]  # where labels are already
+    tags: list[_Corners]  # taken by labels
 
     @classmethod
     def of(cls, picture: bytes, limits: Limits) -> _Canvas:

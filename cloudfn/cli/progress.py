@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Bar:
     """Draws while its block lasts, on stderr, where that is a terminal and rich is installed; quiet elsewhere.
 
-    `count` gives the number of pictures, None where it is not known before the end; it may take its time.
+    `count` returns the number of pictures, None where it is not known before the end; it may be slow.
     """
 
     def __init__(self, count: Callable[[], int | None], *, wanted: bool = True) -> None:
@@ -59,7 +59,7 @@ class Bar:
             self._progress.stop()
 
     def show(self, done: int, skipped: int, failures: Counter[int]) -> None:
-        """Tell how far it is: pictures done in this run, those that were done before, and codes of this run."""
+        """Show the progress: pictures done in this run, those done before, and the codes of this run."""
         if not self._progress:
             return
         seconds = max(time.monotonic() - self._start, 1e-3)
@@ -77,7 +77,7 @@ class Bar:
         )
 
     def _set_total(self) -> None:
-        with contextlib.suppress(Exception):  # what is wrong with the inputs is told where they are read
+        with contextlib.suppress(Exception):  # errors in the inputs are reported where they are read
             self._total = self._count()
 
 
@@ -88,7 +88,7 @@ def _clock(seconds: float) -> str:
 
 
 def summary(done: int, skipped: int, failures: Counter[int], seconds: float) -> Iterator[str]:
-    """Say in the end what was done, and what each kind of failure means."""
+    """Print a summary of the run, with the meaning of each kind of failure."""
     from cloudfn.codes import CODES
 
     failed = done - failures[0]

@@ -1,4 +1,4 @@
-"""How the command tells of failures."""
+"""Reports of failures, and the exit codes that go with them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONFIGURATION = frozenset((-601002, -604101, 41001))
 
 
 def report(error: CloudError, about: str = "") -> None:
-    """Say on stderr what is wrong, in the facts' plain words where there are any, and the cure."""
+    """Print the failure and its cure to stderr, in the facts' plain words where there are any."""
     said = error.facts.problem or error.errMsg
     print(f"cloudfn: {about + ': ' if about else ''}{said} (errCode {error.errCode})", file=sys.stderr)
     cure = error.facts.cure or error.hint
@@ -29,7 +29,7 @@ def wrong_use(command: str, text: str) -> NoReturn:
 
 
 def exit_code(errors: Sequence[CloudError], of: int = 1) -> int:
-    """The exit code when `errors` are what failed of so many calls."""
+    """Return the exit code for these `errors` out of so many calls."""
     if not errors:
         return 0
     if len(errors) < of:

@@ -67,8 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     from cloudfn.server.run import check_extra, serve
 
     check_extra()
-    chosen = settings.load({"backend": "local"})
-    if arguments.strict and not (chosen.appid and chosen.appsecret):
+    current = settings.load({"backend": "local"})
+    if arguments.strict and not (current.appid and current.appsecret):
         cure = "set WX_APPID and WX_APPSECRET, any words will do for a test"
         raise setup_error("--strict needs the appid and secret that tokens are issued for", cure)
     if arguments.config and not Path(arguments.config).is_file():
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.storage:
         _make_folder(arguments)
     options = Options(
-        settings=chosen,
+        settings=current,
         strict=arguments.strict,
         config=arguments.config or "",
         storage=arguments.storage or "",

@@ -118,6 +118,6 @@ def find(
     limits.check_time()
     analysis = Analysis(grid, size, focus)
     limits.check_time()
-    found = [analysis.boxes(ratio)[0] for ratio in ratios or (None,)]
-    boxes, scores = zip(*found, strict=True)
+    placed = [analysis.boxes(ratio)[0] for ratio in ratios or (None,)]
+    boxes, scores = zip(*placed, strict=True)
     return Found(boxes, analysis.size, scores, partial(analysis.explain, tuple(ratios)))

@@ -39,12 +39,12 @@ def find_faces(rgb: npt.NDArray[np.uint8], size: Size) -> Floats:
     found_scores, found_boxes = _detect(square)
     sure = (found_scores > _SCORE) & (found_boxes[:, :2] < found_boxes[:, 2:]).all(axis=1)
     scores, boxes = found_scores[sure], found_boxes[sure].astype(np.float64)
-    found = []
+    faces = []
     while len(scores):
         same = _overlap(boxes[scores.argmax()], boxes) >= _SAME
-        found.append(np.average(boxes[same], axis=0, weights=scores[same]))
+        faces.append(np.average(boxes[same], axis=0, weights=scores[same]))
         scores, boxes = scores[~same], boxes[~same]
-    places = (np.array(found).reshape(-1, 4) - (left, top, left, top)) / (width, height, width, height)
+    places = (np.array(faces).reshape(-1, 4) - (left, top, left, top)) / (width, height, width, height)
     places = np.clip(places, 0, 1)
     return np.asarray(places[(places[:, :2] < places[:, 2:]).all(axis=1)])
 

@@ -33,9 +33,9 @@ def _silence() -> None:
 
 def complained() -> bool:
     """Has libtiff found an error in a picture of this thread since this was last called?"""
-    found = threading.get_ident() in _complaints
+    has_error = threading.get_ident() in _complaints
     _complaints.discard(threading.get_ident())
-    return found
+    return has_error
 
 
 _silence()

@@ -159,13 +159,13 @@ def open_image(picture: Bytes, limits: Limits) -> tuple[ImageFile.ImageFile, int
     data = bytes(picture)
     if not data:
         raise refusal("the picture is empty (0 bytes)", "send the content of an image file")
-    found = formats.recognise(data)
-    if found is None:
+    kind = formats.recognise(data)
+    if kind is None:
         raise refusal(
             f"the {len(data)} bytes are no picture (they start with {data[:8].hex(' ')})",
             "send JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF",
         )
-    name = found.pillow
+    name = kind.pillow
     if name not in Image.OPEN:
         raise refusal(*_ABSENT[name])
     with _pillow("opened"):

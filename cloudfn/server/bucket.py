@@ -109,6 +109,6 @@ class Bucket:
 
 
 def _refusal(status: int, code: str, message: str) -> Response:
-    told: Any = f"<?xml version='1.0' encoding='utf-8' ?>\n<Error>\n<Code>{code}</Code>\n<Message>{message}</Message>\n"
-    told += "<Resource>/</Resource>\n<RequestId>0</RequestId>\n<TraceId>0</TraceId>\n</Error>"
-    return Response(told, status=status, content_type="application/xml")
+    body: Any = f"<?xml version='1.0' encoding='utf-8' ?>\n<Error>\n<Code>{code}</Code>\n<Message>{message}</Message>\n"
+    body += "<Resource>/</Resource>\n<RequestId>0</RequestId>\n<TraceId>0</TraceId>\n</Error>"
+    return Response(body, status=status, content_type="application/xml")

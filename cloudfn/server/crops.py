@@ -91,12 +91,12 @@ class Crops:
                 raise Refusal(error.errCode, error.hint) from None
 
     def _read(self, wanted: CropRequest, exchange: Exchange) -> Call:
-        given = {"ratios": wanted.ratios} if wanted.img is None else {"ratios": wanted.ratios, "img": wanted.img}
+        arguments = {"ratios": wanted.ratios} if wanted.img is None else {"ratios": wanted.ratios, "img": wanted.img}
         if wanted.img_url is not None:
             exchange.img_url = shown_url(wanted.img_url)
-            given["imgUrl"] = wanted.img_url
+            arguments["imgUrl"] = wanted.img_url
         try:
-            call = params.read(_API, given)
+            call = params.read(_API, arguments)
         except CloudError as error:
             facts = error.facts
             raise Refusal(_CODES.get(facts.parameter, 47001), f"{facts.problem}, {facts.cure}") from None

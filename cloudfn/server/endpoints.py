@@ -41,9 +41,9 @@ def _crop(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
 def _cloud_call(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
     exchange.through = "sdk"
     body = intake.body(request, state.options)
-    told = tcb.action(state, request, exchange, body)
-    if told is not None:
-        return told
+    data = tcb.action(state, request, exchange, body)
+    if data is not None:
+        return data
     call = sdk.read(request.headers.get("Content-Type", ""), body)
     if call.api not in APIS:
         match = near(call.api, APIS)

@@ -83,10 +83,10 @@ class Issuer:
     def problem(self, token: str) -> int:
         """Why a token is refused: 40001 unknown or replaced, 42001 too old, 0 for none."""
         with self._lock:
-            found = self._known.get(token)
-            if found is None:
+            life = self._known.get(token)
+            if life is None:
                 return 40001
-            return 0 if self._clock() < found.until else found.afterwards
+            return 0 if self._clock() < life.until else life.afterwards
 
     def _may_force(self, appid: str, now: float) -> bool:
         forced = self._forced[appid] = [at for at in self._forced.get(appid, ()) if at > now - _DAY]

@@ -46,4 +46,4 @@ class Options:
     def needs_one_worker(self) -> list[str]:
         """The flags in use that need a state which workers cannot share."""
         used = {"--strict": self.strict, "--fault": self.faults, "--quota": self.quota is not None}
-        return [flag for flag, given in used.items() if given]
+        return [flag for flag, in_use in used.items() if in_use]

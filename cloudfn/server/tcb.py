@@ -36,22 +36,22 @@ def upload(state: State, request: Request, exchange: Exchange) -> dict[str, Any]
 def links(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
     """Answer /tcb/batchdownloadfile."""
     bucket, fields = _asked(state, request, exchange)
-    told = []
+    files = []
     for item in _files(fields.get("file_list"), dict):
         file_id = str(item.get("fileid", ""))
         code, url = bucket.link(_base(request), file_id, item.get("max_age"))
-        told.append({"fileid": file_id, "download_url": url, "status": _STATUS[code], "errmsg": _words(code)})
-    return {"file_list": told}
+        files.append({"fileid": file_id, "download_url": url, "status": _STATUS[code], "errmsg": _words(code)})
+    return {"file_list": files}
 
 
 def delete(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
     """Answer /tcb/batchdeletefile."""
     bucket, fields = _asked(state, request, exchange)
-    told = []
+    files = []
     for file_id in _files(fields.get("fileid_list"), str):
         code = bucket.remove(file_id)
-        told.append({"fileid": file_id, "status": _STATUS[code], "errmsg": _words(code)})
-    return {"delete_list": told}
+        files.append({"fileid": file_id, "status": _STATUS[code], "errmsg": _words(code)})
+    return {"delete_list": files}
 
 
 def action(state: State, request: Request, exchange: Exchange, body: bytes) -> dict[str, Any] | None:

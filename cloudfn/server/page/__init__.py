@@ -140,8 +140,8 @@ def encode(answer: Mapping[str, Any], exchange: Exchange) -> Response:
     except CloudError as error:
         cloud = error.to_dict()
     code = CODES.get(exchange.code)
-    told = {"name": code.name if code else "", "mistakes": exchange.mistakes, "cure": code.cure if code else ""}
-    body = json.dumps({"wechat": wechat, "cloud": cloud, "rid": exchange.rid, **told, **own})
+    facts = {"name": code.name if code else "", "mistakes": exchange.mistakes, "cure": code.cure if code else ""}
+    body = json.dumps({"wechat": wechat, "cloud": cloud, "rid": exchange.rid, **facts, **own})
     return Response(body, content_type="application/json", headers={**_HEADERS, "Cache-Control": "no-store"})
 
 
