@@ -160,7 +160,7 @@ class Batch:
         return sheet
 
     def _check_cut(self, folder: str) -> None:
-        """Raise CloudError where a new run would cut into a folder with files: nothing there, least of all an input, may be lost."""
+        """Raise CloudError where a new run would cut into a folder that holds files, which might be overwritten."""
         for source in self.inputs if isinstance(self.inputs, (list, tuple)) else ():
             if isinstance(source, (str, os.PathLike)) and os.path.isdir(source) and not store.is_url(folder):  # noqa: PTH112
                 top, inner = Path(source).resolve(), Path(folder).resolve()

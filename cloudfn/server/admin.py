@@ -2,7 +2,7 @@
 
 A web page that the user visits must not reach it either, so beside the peer's address the Host header (a name that an
 attacker points at 127.0.0.1), Origin and Sec-Fetch-Site are checked, and no proxy may stand in between. A proxy on this
-machine that adds no header cannot be told from the user: so whoever changes anything must know the token.
+machine that adds no header looks just like the user: so whoever changes anything must know the token.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from cloudfn.server.state import State
 
 PREFIX = "/_cloudfn/"
 _OLD_HTTP = ("HTTP/1.0", "HTTP/1")  # the latter in granian's words
-# What the front refuses -> the words and the status of it here, where no picture comes.
+# The front's refusals -> their words and status here, where no picture is sent.
 _REFUSED = {101002: ("the body is over the limit", 413), -1: ("the server is busy", 503)}
 
-# What proxies, load balancers and content networks add to a request: names, and the beginnings of names.
+# Headers that proxies, load balancers and content networks add to a request: names, and prefixes of names.
 _PROXY_HEADERS = frozenset(
     ("forwarded", "via", "client-ip", "true-client-ip", "proxy-client-ip", "wl-proxy-client-ip", "cdn-loop",
      "cdn-src-ip", "front-end-https", "fastly-client-ip", "fly-client-ip", "do-connecting-ip",
@@ -89,7 +89,7 @@ def _summary(state: State) -> dict[str, Any]:
 
 
 def _set_faults(state: State, fields: Mapping[str, Any]) -> None:
-    """Body: {"faults": [{"endpoint", "code", "probability", "latency"}, ...], "seed": 1}."""
+    """Set the faults. Body: {"faults": [{"endpoint", "code", "probability", "latency"}, ...], "seed": 1}."""
     listed = fields.get("faults")
     if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
         raise ValueError('expected {"faults": [{"endpoint": "img.aiCrop", "code": 45009, "probability": 0.1}]}')
@@ -104,17 +104,17 @@ def _set_faults(state: State, fields: Mapping[str, Any]) -> None:
 
 
 def _set_quota(state: State, fields: Mapping[str, Any]) -> None:
-    """Body: {"limit": 100}, or null for no limit; counting starts anew."""
+    """Set the quota. Body: {"limit": 100}, or null for no limit; counting starts anew."""
     limit = fields.get("limit")
     if limit is not None and (type(limit) is not int or limit < 0):
         raise ValueError("limit is a whole number, or null for no limit")
     state.quota.set(limit)
 
 
-# The path behind the prefix -> what answers a GET.
+# The path behind the prefix -> the function that answers a GET.
 READS: Mapping[str, Callable[[State], dict[str, Any]]] = {"requests": _requests, "state": _summary}
-# The path behind the prefix -> what a POST changes; the answer is the state afterwards. Each raises ValueError, with
-# the cure, for a wrong body.
+# The path behind the prefix -> the function that a POST calls; the answer is the state afterwards. Each raises
+# ValueError, with the cure, for a wrong body.
 CHANGES: Mapping[str, Callable[[State, Mapping[str, Any]], None]] = {
     "reset": lambda state, _fields: state.reset(),
     "faults": _set_faults,
@@ -124,7 +124,7 @@ CHANGES: Mapping[str, Callable[[State, Mapping[str, Any]], None]] = {
 
 
 def view(state: State, request: Request) -> Response:
-    """Answer a request to the surface, or tell why there is no answer."""
+    """Answer a request to the surface, or explain why there is no answer."""
     path = request.path.removeprefix(PREFIX)
     reason = forbidden(request.remote_addr or "", request.headers)
     if not reason and request.environ["SERVER_PROTOCOL"] in _OLD_HTTP:

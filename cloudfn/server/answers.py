@@ -1,4 +1,4 @@
-"""WeChat's words: the text of each code as it was seen or documented, and request ids that can be believed."""
+"""WeChat's words: the text of each code as it was seen or documented, and realistic request ids."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ TEXTS = {
 
 
 class Refusal(Exception):  # noqa: N818 - WeChat's no, which is an answer
-    """A request is not answered with a crop or a token.
+    """A refusal to answer a request with a crop or a token.
 
     `code` is WeChat's errcode or, from 400 to 599, an HTTP status without a body. `mistake` says what the caller did
-    wrong and the cure, for the log; "" where the caller did nothing wrong, or it was told before. `words`
-    stand in the place of WeChat's where the caller shows them.
+    wrong and the cure, for the log; "" where the caller did nothing wrong, or it was noted before. `words`
+    replace WeChat's where the caller shows them.
     """
 
     def __init__(self, code: int, mistake: str = "", *, words: str = "") -> None:
@@ -56,17 +56,17 @@ class Refusal(Exception):  # noqa: N818 - WeChat's no, which is an answer
 
 
 def is_status(code: int) -> bool:
-    """Whether a code is an HTTP status and none of WeChat's."""
+    """Return whether a code is an HTTP status and none of WeChat's."""
     return 400 <= code <= 599
 
 
 def rid(now: float) -> str:
-    """A request id: the Unix time and two random numbers, 8 hexadecimal digits each, as in every sample with a rid."""
+    """Return a request id: Unix time and two random numbers, 8 hexadecimal digits each, as in every known sample."""
     return f"{int(now):08x}-{secrets.token_hex(4)}-{secrets.token_hex(4)}"
 
 
 def failed(code: int, request_id: str, words: str = "") -> dict[str, Any]:
-    """WeChat's JSON for a code, its text as it was seen; for a code without one, the code's name."""
+    """Return WeChat's JSON for a code with its text as it was seen; without one, with the code's name."""
     text = (
         words or TEXTS.get(code) or (CODES[code].text or CODES[code].name.lower() if code in CODES else "system error")
     )

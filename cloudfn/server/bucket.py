@@ -1,4 +1,4 @@
-"""Cloud storage on this server: a folder, and links into it that are signed and end."""
+"""Cloud storage on this server: a folder, and signed links into it that expire."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Bucket:
         self._clock = clock
 
     def place(self, base: str, env: str, path: str) -> dict[str, str]:
-        """Where a file goes: the address, what authorises the upload, and its fileID."""
+        """Return where a file is to be uploaded: the address, the authorisation and its fileID."""
         path = path.lstrip("/")
         until = int(self._clock()) + _UPLOAD_SECONDS
         file_id = Folder(self._root, env).file_id(path)
@@ -43,7 +43,7 @@ class Bucket:
         }
 
     def link(self, base: str, file_id: str, max_age: object) -> tuple[str, str]:
-        """The code of wx-server-sdk's gateway for a file, and a link to it, as the SDK expects it: not encoded."""
+        """Return the code of wx-server-sdk's gateway for a file, and a link to it, not encoded, as the SDK expects."""
         path = path_of(file_id)
         if path is None or not self._files.has(path):
             return NO_FILE, ""
@@ -52,16 +52,16 @@ class Bucket:
         return "SUCCESS", f"{base}{PREFIX}{path}?sign={self._signature('get', path, until)}&t={until}"
 
     def remove(self, file_id: str) -> str:
-        """Delete a file; gives the gateway's code."""
+        """Delete a file; return the gateway's code."""
         return "SUCCESS" if self._files.remove(path_of(file_id) or "") else NO_FILE
 
     def write(self, env: str, path: str, content: bytes) -> str | None:
-        """Keep a file; gives its fileID, None for a path that cannot be one."""
+        """Store a file; return its fileID, None for a path that cannot be one."""
         path = path.lstrip("/")
         return Folder(self._root, env).file_id(path) if self._files.write(path, content) else None
 
     def behind(self, url: str) -> bytes | None:
-        """The file behind a link of this server's own, whatever address it is reached at; None for any other URL."""
+        """Return the file behind one of this server's links, whatever its host; None for any other URL."""
         parts = urlsplit(url)
         if not parts.path.startswith(PREFIX):
             return None
@@ -73,7 +73,7 @@ class Bucket:
         return None
 
     def view(self, request: Request, body: Callable[[], bytes]) -> Response:
-        """GET a file, or PUT or POST one, as the object storage behind the cloud answers."""
+        """Answer GET, PUT or POST of a file as the object storage behind the cloud does."""
         path = request.path[len(PREFIX) :]
         if request.method == "GET":
             content = self.behind(request.url)

@@ -1,4 +1,4 @@
-"""How many bytes of other people's a worker holds: bodies, and pictures fetched from URLs."""
+"""A limit on the bytes that a worker holds for its clients: bodies, and pictures fetched from URLs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Budget:
 
     @contextmanager
     def account(self) -> Iterator[Account]:
-        """Open one request's account; what it holds is given back at the end of the block."""
+        """Open one request's account; its bytes are released at the end of the block."""
         account = Account(self)
         try:
             yield account
@@ -24,7 +24,7 @@ class Budget:
             account.give_back()
 
     def take(self, count: int) -> bool:
-        """Take bytes; False, and none taken, where there are not so many left."""
+        """Take bytes; return False, and take none, where fewer are left."""
         with self._lock:
             if count > self._left:
                 return False
@@ -33,20 +33,20 @@ class Budget:
 
 
 class Account:
-    """What one request holds."""
+    """The bytes that one request holds."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._held = 0
 
     def take(self, count: int) -> bool:
-        """Hold so many bytes more; False where the budget has not so many left."""
+        """Hold so many bytes more; return False where the budget has fewer left."""
         if not self._budget.take(count):
             return False
         self._held += count
         return True
 
     def give_back(self) -> None:
-        """Hold nothing any more."""
+        """Release all bytes."""
         self._budget.take(-self._held)
         self._held = 0

@@ -1,8 +1,8 @@
 """The connections of one worker: an address has a share of them, and those that send nothing make room for others.
 
-granian closes a connection whose request head does not come within seconds; how many one address has open, it does not
-ask. So the worker looks at its own sockets now and then, and closes what waits: the sockets without a request in
-progress, the oldest first, of an address that has more than its share, and of all when there are too many.
+granian closes a connection whose request head does not come within seconds, but does not limit how many one address
+has open. So the worker looks at its own sockets now and then, and closes those that wait: the sockets without a
+request in progress, the oldest first, of an address that has more than its share, and of all when there are too many.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _CROWDED = 0.75  # of all connections: from here on anybody's that wait are clos
 
 
 class Connections:
-    """Whose connections are open, and which have a request in progress. For the event loop's thread only."""
+    """The open connections, and those with a request in progress. For the event loop's thread only."""
 
     def __init__(self, port: int, most: int, per_address: int) -> None:
-        """`port` is the worker's own, `most` how many connections it accepts, `per_address` those of one address."""
+        """Watch the worker's `port`; `most` is how many connections it accepts, `per_address` those of one address."""
         self._port = port
         self._most = int(most * _CROWDED)
         self._per_address = per_address
@@ -31,7 +31,7 @@ class Connections:
         self._seen: dict[str, None] = {}  # the peers of the last look, the oldest first
 
     def begin(self, peer: str) -> bool:
-        """Note that a request of `peer` is in progress; False where its address has its share of requests already."""
+        """Note that a request of `peer` is in progress; return False where its address has its share already."""
         address = peer.rpartition(":")[0]
         if self._requests[address] >= self._per_address:
             return False
@@ -63,7 +63,7 @@ class Connections:
 
 
 def _accepted(port: int) -> Iterator[tuple[str, int]]:
-    """The peer and the descriptor of each connection that was accepted on the port."""
+    """Yield the peer and the descriptor of each connection that was accepted on the port."""
     folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
     for name in os.listdir(folder) if folder else ():  # noqa: PTH208 - names alone: thousands of them
         descriptor = int(name)
@@ -73,7 +73,7 @@ def _accepted(port: int) -> Iterator[tuple[str, int]]:
 
 
 def _socket(descriptor: int) -> socket.socket:
-    """A socket object of its own for a descriptor; raises OSError where it is no socket, or closed by now."""
+    """Return a separate socket object for a descriptor; raises OSError where it is no socket, or closed by now."""
     copy = os.dup(descriptor)
     try:
         return socket.socket(fileno=copy)

@@ -1,4 +1,4 @@
-"""A crop that a client wants becomes WeChat's JSON: checked, fetched, found by the embedded engine."""
+"""From a client's request to WeChat's JSON: checked, fetched, cropped by the embedded engine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SMALLEST = b"GIF89a\1\0\1\0\x80\0\0\xff\xff\xff\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1
 
 
 class Crops:
-    """Finds crops; thread-safe. The engine works on as many pictures at a time as there are cores for this worker."""
+    """A finder of crops; thread-safe. The engine works on one picture for each core of this worker at a time."""
 
     def __init__(self, options: Options, metrics: Metrics, budget: Budget, bucket: Bucket | None) -> None:
         self._options = options
@@ -46,7 +46,7 @@ class Crops:
         self._engine(params.read(_API, {"img": _SMALLEST, "ratios": "1"}), Trace())
 
     def find(self, wanted: CropRequest, exchange: Exchange, engine: Backend | None = None) -> dict[str, Any]:
-        """WeChat's JSON for a crop; raises Refusal 47001, 101000, 101002, 44001."""
+        """Return WeChat's JSON for a crop; raises Refusal 47001, 101000, 101002, 44001."""
         if wanted.img is not None:
             exchange.picture = len(wanted.img)
         if exchange.picture > self._options.max_bytes:
@@ -68,7 +68,7 @@ class Crops:
         return answer
 
     def fetch(self, wanted: CropRequest, exchange: Exchange) -> bytes:
-        """Return the picture behind a URL, of as many bytes as one that is sent; raises Refusal 101000, 101002."""
+        """Return the picture behind a URL, with the size limit of one that is sent; raises Refusal 101000, 101002."""
         with self._budget.account() as account:
             picture: bytes = self._fetch(self._read(wanted, exchange), exchange, account).params["img"].value
         if len(picture) > self._options.max_bytes:

@@ -1,4 +1,4 @@
-"""Who answers which address: two tables, in which a new address is a row.
+"""The addresses and the functions that answer them: two tables, in which a new address is a row.
 
 ENDPOINTS are WeChat's addresses and those like them: an answer is WeChat's JSON, or a Refusal, and each request waits
 its turn, is counted and stands in the journal. VIEWS are this server's own, which answer as they like.
@@ -64,7 +64,7 @@ def _cloud_call(state: State, request: Request, exchange: Exchange) -> dict[str,
 
 
 def _alone(api: str) -> Refusal:
-    """Make the refusal of an API that this server cannot answer: a wrong answer would look like a right one."""
+    """Return the refusal of an API that this server cannot answer: a wrong answer would look like a right one."""
     return Refusal(-604100, f"{api} is answered by WeChat alone, not by this server: use WeChat's own address")
 
 
@@ -116,7 +116,7 @@ def _check_credentials(state: State, fields: Mapping[str, Any]) -> str:
 
 
 def as_json(answer: Mapping[str, Any], _exchange: Exchange | None = None) -> Response:
-    """Make WeChat's own response of an answer."""
+    """Return an answer as WeChat's own response."""
     return Response(json.dumps(answer), content_type="application/json; charset=utf-8")
 
 
@@ -126,7 +126,7 @@ def _as_protobuf(answer: Mapping[str, Any], _exchange: Exchange) -> Response:
 
 
 class Endpoint(NamedTuple):
-    """One address: the name that faults, log and metrics have for it, who answers, and how the answer is written.
+    """One address: its name in faults, log and metrics, the function that answers, and how the answer is written.
 
     `answer` takes the worker's state, the request and its record, and returns WeChat's JSON or raises Refusal; `encode`
     takes that JSON and the record.

@@ -1,4 +1,4 @@
-"""Faults on purpose: a code or a delay with a probability, an endpoint at a time, the same ones for the same seed."""
+"""Deliberate faults: a code or a delay with a probability, for one endpoint each; the same seed draws the same ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST = 600.0  # seconds
 
 @dataclass(frozen=True)
 class Fault:
-    """With this probability `endpoint` answers with `code`, `latency` seconds later.
+    """A fault of `endpoint`: with this probability it answers with `code`, `latency` seconds later.
 
     Code 0 is the usual answer, only later; 400 to 599 are HTTP statuses without a body; others are WeChat's errcodes,
     or, at the SDK's endpoint, also the codes of its gateway.
@@ -31,7 +31,7 @@ class Fault:
     latency: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raises ValueError, which says what is allowed."""
+        """Raise ValueError, which says what is allowed, for wrong values."""
         if self.endpoint not in ENDPOINTS:
             match = near(str(self.endpoint), ENDPOINTS)
             cure = f"did you mean {match}?" if match else f"the endpoints are {', '.join(ENDPOINTS)}"
@@ -49,7 +49,7 @@ def _is_number(value: object) -> bool:
 
 
 def parse(text: str) -> Fault:
-    """`img.aiCrop:45009`, `img.aiCrop:45009@0.1`, `stable_token:0@0.5+200ms`; raises ValueError with the cure."""
+    """Parse `img.aiCrop:45009`, `img.aiCrop:45009@0.1`, `stable_token:0@0.5+200ms`; raises ValueError with the cure."""
     match = _FAULT.fullmatch(text.strip())
     if not match:
         raise ValueError("expected ENDPOINT:CODE[@PROBABILITY][+LATENCY], such as img.aiCrop:45009@0.1+200ms")
@@ -61,7 +61,7 @@ def parse(text: str) -> Fault:
 
 
 def duration(text: str) -> float:
-    """Seconds in `200ms` or `1.5s`; raises ValueError with the cure."""
+    """Return the seconds of `200ms` or `1.5s`; raises ValueError with the cure."""
     match = _DURATION.fullmatch(text.strip())
     seconds = float(match[1]) / (1000 if match[2] == "ms" else 1) if match else -1.0
     if not 0 <= seconds <= _LONGEST:
@@ -80,17 +80,17 @@ class Faults:
         self.reset()
 
     def reset(self) -> None:
-        """The faults of the start, and the draw from its beginning."""
+        """Restore the first faults, and draw from the beginning again."""
         self.put(self._first, self._seed)
 
     def put(self, faults: Iterable[Fault], seed: int | None = None) -> None:
-        """These faults from now on, and none of those before."""
+        """Replace all faults with these."""
         with self._lock:
             self.current = tuple(faults)
             self._random = Random(seed)  # noqa: S311 - which call fails is no secret
 
     def draw(self, endpoint: str) -> tuple[int, float]:
-        """The code that this request fails with, 0 for none, and the seconds to wait before the answer."""
+        """Return the code that this request fails with, 0 for none, and the seconds to wait before the answer."""
         with self._lock:
             latency = self._latency
             for fault in self.current:

@@ -34,7 +34,7 @@ class CropRequest(NamedTuple):
 
 
 def read(query: Mapping[str, str], content_type: str, body: bytes, tell: Tell) -> CropRequest:
-    """Read the crop that a request wants; each mistake of the caller goes to `tell`, with the cure.
+    """Read the crop that a request wants; pass each mistake of the caller to `tell`, with the cure.
 
     Raises Refusal 41005 where there is neither picture nor URL.
     """
@@ -56,7 +56,7 @@ def read(query: Mapping[str, str], content_type: str, body: bytes, tell: Tell) -
 
 
 def check_query(query: Mapping[str, str], tell: Tell) -> None:
-    """Tell of query parameters that WeChat does not read."""
+    """Report query parameters that WeChat does not read."""
     for name in query:
         if name == "ratios":
             tell("ratios in the query are ignored: send them as a multipart text part called ratios")
@@ -67,7 +67,7 @@ def check_query(query: Mapping[str, str], tell: Tell) -> None:
 
 
 def check_address(query: Mapping[str, str], tell: Tell) -> None:
-    """Tell of an `&` in img_url that was not encoded: what stands behind it became parameters of their own."""
+    """Report an `&` in img_url that was not encoded: the rest of the URL became separate parameters."""
     stray = [name for name in query if name not in _QUERY and not near(name, _QUERY) and name != "ratios"]
     if "?" in query.get("img_url", "") and stray:
         tell(

@@ -43,7 +43,7 @@ class Buffered(NamedTuple):
 
 
 class Transport(Protocol):
-    """As much of granian's HTTP protocol object as is used here."""
+    """The part of granian's HTTP protocol object that is used here."""
 
     def __aiter__(self) -> Any: ...
 
@@ -145,7 +145,7 @@ class Front:
         transport.response_bytes(reply.status, headers, reply.body)
 
     async def _in_line(self, line: _Line, environ: dict[str, Any], transport: Transport) -> Buffered | None:
-        """The answer when it is this request's turn; None when the client has hung up before."""
+        """Return the answer when it is this request's turn; None when the client has hung up before."""
         line.length += 1
         self._state.metrics.queue.inc()
         gone: asyncio.Future[Any] = asyncio.ensure_future(transport.client_disconnect())
@@ -161,7 +161,7 @@ class Front:
             self._state.metrics.queue.dec()
 
     async def _read(self, transport: Transport, account: Account) -> bytes:
-        """The whole body; raises Refusal, after reading it to its end, where it is over a limit."""
+        """Return the whole body; raises Refusal, after reading it to its end, where it is over a limit."""
         limit = self._state.body_limit
         received: list[bytes] = []
         size = 0
@@ -189,12 +189,12 @@ class Front:
 
 
 def _has_url(scope: Any, body: bytes) -> bool:
-    """Whether a call names a picture's URL: in its query, or, from the SDK and the page, somewhere in its body."""
+    """Return whether a call names a picture's URL: in its query or, from the SDK and the page, anywhere in its body."""
     return "img_url" in unquote(scope.query_string) or b"img_url" in body
 
 
 def _environ(scope: Any, body: bytes, refused: Refusal | None = None) -> dict[str, Any]:
-    """PEP 3333's environment for a request whose body is here."""
+    """Return PEP 3333's environment for a request whose body is here."""
     host, _, port = scope.server.rpartition(":")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope.method,
@@ -229,7 +229,7 @@ def _environ(scope: Any, body: bytes, refused: Refusal | None = None) -> dict[st
 
 
 def _call(app: WSGIApplication, environ: dict[str, Any]) -> Buffered:
-    """The application's whole answer."""
+    """Call the application and return its whole answer."""
     start: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Callable[[bytes], object]:

@@ -34,11 +34,11 @@ def body(request: Request, options: Options) -> bytes:
 
 
 def over_limit(options: Options) -> Refusal:
-    """Make the refusal of a body that is too large to be read."""
+    """Return the refusal of a body that is too large to be read."""
     return too_large(f"at least {options.max_bytes + 1}", options)
 
 
 def too_large(size: str, options: Options) -> Refusal:
-    """Make the refusal of a picture over the limit; `size` says how many bytes it has, as far as they were counted."""
+    """Return the refusal of a picture over the limit; `size` is its number of bytes, as far as they were counted."""
     cure = "make it smaller, or raise --max-bytes"
     return Refusal(101002, f"the picture has {size} bytes, {options.max_bytes} are taken: {cure}")

@@ -1,4 +1,4 @@
-"""Access tokens with the lives that WeChat documents; the two ways to get one know nothing of each other.
+"""Access tokens with the lifetimes that WeChat documents; the two ways to get one are independent of each other.
 
 Source: WeChat's pages getAccessToken and getStableAccessToken.
 """
@@ -23,11 +23,11 @@ _KEPT = 10_000  # tokens that are remembered
 class _Token:
     value: str
     until: float
-    afterwards: int = 42001  # what it is answered with when its life is over
+    afterwards: int = 42001  # the errcode once its life is over
 
 
 class Issuer:
-    """Issues access tokens and knows every one of them; thread-safe."""
+    """The issuer of access tokens, which remembers every one of them; thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -35,7 +35,7 @@ class Issuer:
         self.reset()
 
     def reset(self) -> None:
-        """Forget every token: each is void from now on."""
+        """Forget every token; all are invalid from now on."""
         with self._lock:
             self._known: dict[str, _Token] = {}
             self._latest: dict[str, _Token] = {}
@@ -50,12 +50,12 @@ class Issuer:
 
     @property
     def living(self) -> int:
-        """How many tokens are valid."""
+        """Return how many tokens are valid."""
         with self._lock:
             return sum(token.until > self._clock() for token in self._known.values())
 
     def issue(self, appid: str) -> tuple[str, int]:
-        """GET /cgi-bin/token: a new token each time; the one before lives for five minutes more, then it is 40001."""
+        """Issue a new token, as GET /cgi-bin/token does; the previous one is valid for five minutes more, then 40001."""
         with self._lock:
             before = self._latest.get(appid)
             if before:
@@ -64,10 +64,12 @@ class Issuer:
             return self._latest[appid].value, LIFE
 
     def stable(self, appid: str, *, force: bool = False) -> tuple[str, int]:
-        """POST /cgi-bin/stable_token: the same token, and what is left of its life, until five minutes before its end.
+        """Return the stable token and the rest of its life, as POST /cgi-bin/stable_token does.
 
-        `force` makes it void at once and gives a new one, at most every 30 seconds and 20 times a day; more often
-        nothing is refreshed.
+                It stays the same until five minutes before its end.
+
+        `force` invalidates it at once and issues a new one, at most every 30 seconds and 20 times a day; more often
+                nothing is refreshed.
         """
         with self._lock:
             now = self._clock()
@@ -81,7 +83,7 @@ class Issuer:
             return kept.value, int(kept.until - now)
 
     def problem(self, token: str) -> int:
-        """Why a token is refused: 40001 unknown or replaced, 42001 too old, 0 for none."""
+        """Return the code that refuses a token: 40001 unknown or replaced, 42001 too old, 0 for a valid one."""
         with self._lock:
             life = self._known.get(token)
             if life is None:

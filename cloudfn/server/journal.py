@@ -1,4 +1,4 @@
-"""What a request was, without its secrets: for the log, the list of the last requests, and tests."""
+"""Records of requests, without their secrets: for the log, the list of the last requests, and tests."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Exchange:
     """One request and its answer; no token, no secret, no query of a picture's URL.
 
     `endpoint` is an API's name, `token`, `stable_token`, or the path of anything else; `code` WeChat's errcode or an
-    HTTP status; `through` tells who asked: `http`, as any client does, `sdk`, or the server's own `page`. `picture` is
-    the picture's bytes, counted. `mistakes` say what the caller did wrong, each with its cure.
+    HTTP status; `through` names the way it came: `http`, as from any client, `sdk`, or the server's own `page`.
+    `picture` is the number of the picture's bytes. `mistakes` say what the caller did wrong, each with its cure.
     """
 
     endpoint: str
@@ -45,7 +45,7 @@ class Exchange:
             self.mistakes.append(mistake)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Return the whole record, for JSON."""
         return asdict(self)
 
 
@@ -68,7 +68,7 @@ class Journal:
             _log.warning("%s: %s (rid %s)", exchange.endpoint, mistake, exchange.rid, extra={"facts": about})
 
     def last(self) -> list[Exchange]:
-        """A copy of the list."""
+        """Return a copy of the list."""
         with self._lock:
             return list(self._kept)
 
@@ -79,7 +79,7 @@ class Journal:
 
 
 def shown_url(url: str) -> str:
-    """A picture's URL without user, query and fragment, where secrets are; printable and not too long."""
+    """Return a picture's URL without user, query and fragment, where secrets are; printable and not too long."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -88,7 +88,7 @@ def shown_url(url: str) -> str:
 
 
 def shown(text: str) -> str:
-    """A stranger's words for a log: printable ASCII on one line, not too long."""
+    """Return a stranger's words fit for a log: printable ASCII on one line, not too long."""
     return ascii(text)[1:-1][:80]
 
 

@@ -1,4 +1,4 @@
-"""Which addresses and hosts are this machine alone."""
+"""Checks that addresses and hosts belong to this machine alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether an address is this machine's alone; a name is no address."""
+    """Return whether an address is this machine's alone; a name is no address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -15,5 +15,5 @@ def is_loopback(address: str) -> bool:
 
 
 def is_local(host: str) -> bool:
-    """Tell whether a host is this machine's alone: a loopback address or `localhost`."""
+    """Return whether a host is this machine's alone: a loopback address or `localhost`."""
     return host == "localhost" or is_loopback(host)

@@ -34,7 +34,7 @@ _TICK_SECONDS = 1.0  # between two looks at the workers when nothing wakes the l
 
 
 class _Alarm:
-    """As much of `threading.Event` as granian uses; signal handlers may call `set`."""
+    """The part of `threading.Event` that granian uses; signal handlers may call `set`."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -44,16 +44,16 @@ class _Alarm:
         self._queue.put(None)
 
     def wait(self, seconds: float = _TICK_SECONDS) -> None:
-        """Wait until something wakes the loop, or so long."""
+        """Wait until something wakes the loop, or until the time is over."""
         with suppress(queue.Empty):
             self._queue.get(timeout=seconds)
 
     def clear(self) -> None:
-        """Nothing: each waking is waited for once."""
+        """Do nothing: each `set` wakes one `wait`."""
 
 
 def pause(quick_deaths: int) -> float:
-    """Return the seconds before a worker is started again that died quickly so many times in a row."""
+    """Return the pause, in seconds, before a worker is restarted that died quickly so many times in a row."""
     return 0.0 if quick_deaths < 2 else min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(quick_deaths - 2, 30))
 
 
@@ -71,7 +71,7 @@ class Master(MPServer):
         stop_seconds: int,
         folder: Path | None,
     ) -> None:
-        """`connections` are those of a worker, `folder` is where workers share their metrics."""
+        """Set up the workers: `connections` are those of each, `folder` is where they share their metrics."""
         super().__init__(
             "cloudfn",
             address=host,
@@ -108,7 +108,7 @@ class Master(MPServer):
         self.interrupt_children.clear()  # none of them is why the server ends
 
     def _start_again(self, index: int, spawn_target: Any, target_loader: Any) -> None:
-        """Start a worker in the place of one that died, when its pause is over."""
+        """Replace a worker that died, once its pause is over."""
         now = time.monotonic()
         dead = self.wrks[index]
         if index not in self._due:
@@ -129,7 +129,7 @@ class Master(MPServer):
             super()._respawn_workers(*args, **options)
 
     def _stop_workers(self) -> None:
-        """Tell every worker to stop, and wait for their ends; granian's waiting races with its own watching threads."""
+        """Stop every worker, and wait for their ends; granian's waiting races with its own watching threads."""
         left: dict[Any, Any] = {worker.inner.sentinel: worker for worker in self.wrks}
         for worker in self.wrks:
             worker.terminate()  # type: ignore[no-untyped-call]
@@ -145,7 +145,7 @@ class Master(MPServer):
 
 @contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Hold SIGINT back in this thread, and for good in the processes that are started meanwhile."""
+    """Block SIGINT in this thread, and for good in the processes that are started meanwhile."""
     if not hasattr(signal, "pthread_sigmask"):  # on Windows
         yield
         return

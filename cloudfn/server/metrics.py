@@ -1,4 +1,4 @@
-"""What is counted, for Prometheus; over several workers the counts are merged.
+"""Counts for Prometheus, merged over several workers.
 
 Workers share a folder that PROMETHEUS_MULTIPROC_DIR names, prometheus-client's own way; see `metric_files`.
 """
@@ -22,7 +22,7 @@ _MEGAPIXELS = (0.1, 0.5, 1, 2, 4, 8, 16, 32, 64, 100)
 class Metrics:
     """The numbers of one application.
 
-    `off` says why they cannot be told, "" where they can; they are counted all the same.
+    `off` says why they cannot be published, "" where they can; they are counted all the same.
     """
 
     def __init__(self, off: str = "") -> None:
@@ -44,22 +44,22 @@ class Metrics:
         )
 
     def count(self, exchange: Exchange) -> None:
-        """A finished request."""
+        """Count a finished request."""
         self._calls.labels(exchange.endpoint, str(exchange.code)).inc()
         self._seconds.labels(exchange.endpoint).observe(exchange.milliseconds / 1000)
         if exchange.picture:
             self._bytes.observe(exchange.picture)
 
     def decoded(self, width: int, height: int) -> None:
-        """A picture of this size was read."""
+        """Count a picture of this size that was read."""
         self._megapixels.observe(width * height / 1e6)
 
     def not_decoded(self) -> None:
-        """A picture could not be read."""
+        """Count a picture that could not be read."""
         self._failures.inc()
 
     def text(self) -> bytes:
-        """Prometheus' text format, of all workers."""
+        """Return the numbers of all workers in Prometheus' text format."""
         if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             return generate_latest(self._registry)
         merged = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""What a server is started with."""
+"""The options that a server is started with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_BYTES = 2 * 1024 * 1024  # WeChat says "less than 2M"; which of the two it m
 
 @dataclass(frozen=True)
 class Options:
-    """Everything that makes one server differ from another.
+    """The options of a server: everything in which one differs from another.
 
     `settings` holds the engine's limits, the allowed hosts, the time for a picture's URL, and with `strict` the appid
     and secret that tokens are issued for. `config` is the config.json that decides what the SDK's endpoint permits;
@@ -44,6 +44,6 @@ class Options:
 
     @property
     def needs_one_worker(self) -> list[str]:
-        """The flags in use that need a state which workers cannot share."""
+        """Return the flags in use that need a state which workers cannot share."""
         used = {"--strict": self.strict, "--fault": self.faults, "--quota": self.quota is not None}
         return [flag for flag, in_use in used.items() if in_use]

@@ -1,4 +1,4 @@
-"""As much of protobuf's wire format as the CloudBase messages need: varints and length-delimited fields.
+"""The part of protobuf's wire format that the CloudBase messages need: varints and length-delimited fields.
 
 Source: https://protobuf.dev/programming-guides/encoding/. A library for two small messages would be one more package.
 """
@@ -12,7 +12,7 @@ _FIXED = {_FIXED64: 8, _FIXED32: 4}
 
 
 def decode(data: bytes | memoryview) -> dict[int, list[int | bytes]]:
-    """The fields of a message by number, each with its values in order; raises ValueError for what is no message."""
+    """Return the fields of a message by number, each with its values in order; raises ValueError for other bytes."""
     view = memoryview(data)
     fields: dict[int, list[int | bytes]] = {}
     at = 0
@@ -37,7 +37,7 @@ def decode(data: bytes | memoryview) -> dict[int, list[int | bytes]]:
 
 
 def encode(fields: Mapping[int, int | bytes | str]) -> bytes:
-    """A message of these fields, in their order; a negative number is 64 bits of two's complement, as int32 is."""
+    """Encode these fields as a message, in order; a negative number is 64 bits of two's complement, as int32 is."""
     out = bytearray()
     for number, value in fields.items():
         if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""Crops a day, as an account of WeChat's has them."""
+"""The daily quota of crops, as a WeChat account has it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CHINA = 8 * 3600  # seconds that China is ahead of UTC
 
 
 class Quota:
-    """The crops of today, thread-safe; the day ends at midnight in China."""
+    """Today's crops; thread-safe. The day ends at midnight in China."""
 
     def __init__(self, limit: int | None, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -19,12 +19,12 @@ class Quota:
         self.set(limit)
 
     def set(self, limit: int | None) -> None:
-        """Set another limit, None for no limit, and forget what was used."""
+        """Set another limit, None for no limit, and start counting anew."""
         with self._lock:
             self.limit, self.used, self._day = limit, 0, self._today()
 
     def reset(self) -> None:
-        """Set the limit of the start."""
+        """Restore the first limit."""
         self.set(self._first)
 
     def take(self) -> bool:

@@ -1,4 +1,4 @@
-"""Start workers, start them again when they die, and stop them; each is a process with an application of its own."""
+"""Start, restart and stop of the workers; each is a process with an application of its own."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _HEAD_MILLISECONDS = 5_000  # within which a request's head must have come, coun
 _STOP_SECONDS = 60  # that a worker has to finish what it accepted
 _CONNECTIONS = 8192  # of one worker at a time, where it may have so many descriptors
 _OTHER_DESCRIPTORS = 256  # of files, pipes, and connections to pictures
-# What a worker's environment has besides, where it says nothing else.
+# Defaults for a worker's environment.
 _ENVIRONMENT = {
     # Workers are one a core already: numpy's own threads would only wait for each other.
     **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"),
-    # glibc gives memory back to the kernel after every picture, and takes it again page by page for the next one: a
-    # seventh of a call. What the engine works in is kept; whole pictures, which are larger, are given back as before.
+    # glibc returns memory to the kernel after every picture, and takes it again page by page for the next one: a
+    # seventh of a call. The engine's working memory is kept; whole pictures, which are larger, are released as before.
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(4 * 1024 * 1024),
     "MALLOC_TRIM_THRESHOLD_": str(64 * 1024 * 1024),
@@ -66,7 +66,7 @@ def check_extra() -> None:
 
 @contextmanager
 def _metrics_folder(options: Options) -> Iterator[Path | None]:
-    """Make the folder in which workers share their counts; None for a single worker, or where none can be made."""
+    """Yield the folder in which workers share their counts; None for a single worker, or where none can be made."""
     folder = None
     if options.workers > 1:
         try:
@@ -85,7 +85,7 @@ def _no_metrics(error: OSError) -> str:
 
 
 def _taken(host: str, port: int) -> socket.socket:
-    """A socket that holds the port for us without listening; raises CloudError where another program has it.
+    """Return a socket that reserves the port without listening; raises CloudError where another program has it.
 
     Workers listen on one port with SO_REUSEPORT, so a second server would share it in silence: without that option
     the port is refused when anybody listens there.
@@ -146,7 +146,7 @@ def _allow_connections() -> int:
 
 
 def _announce(host: str, port: int, shown: str, announce: Callable[[str], None]) -> None:
-    """Wait until a worker listens, then say so."""
+    """Wait until a worker listens, then announce it."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where others may reach us, we can
     while True:
         try:
@@ -159,7 +159,7 @@ def _announce(host: str, port: int, shown: str, announce: Callable[[str], None])
 
 
 def worker(options: Options, port: int = 0, connections: int = _CONNECTIONS, folder: Path | None = None) -> Front:
-    """The application of one worker, made in its own process, its engine loaded."""
+    """Return the application of one worker, made in its own process, with the engine loaded."""
     threading.Thread(target=_end_with_master, args=(folder,), name="cloudfn-master-watch", daemon=True).start()
     from cloudfn.server.journal import write_log
 
@@ -197,7 +197,7 @@ def _share_metrics(folder: Path | None) -> str:
 
 
 def _end_with_master(folder: Path | None) -> None:
-    """Wait for the master's end and stop this worker as the master would have; also clear up after it."""
+    """Wait for the master's end, stop this worker as the master would have, and clean up after it."""
     master = multiprocessing.parent_process()
     if master is None:
         return

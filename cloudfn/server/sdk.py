@@ -49,7 +49,7 @@ class Encoded(NamedTuple):
 
 
 def read(content_type: str, body: bytes) -> ApiCall:
-    """The cloud call in a request; raises Refusal -501007 for what is none."""
+    """Read the cloud call in a request; raises Refusal -501007 where there is none."""
     try:
         parts = {part.name: part for part in multipart.parse(content_type, body)}
         if parts["action"].text != "wx.openApi":
@@ -61,7 +61,7 @@ def read(content_type: str, body: bytes) -> ApiCall:
 
 
 def _pairs(data: bytes) -> dict[str, tuple[bytes, bool]]:
-    """The pairs in CommApiData: openapiData = 2, its pairs = 1, and of each key = 1, value = 2, filename = 4."""
+    """Return the pairs in CommApiData: openapiData = 2, its pairs = 1, and of each key = 1, value = 2, filename = 4."""
     pairs = {}
     for openapi_data in protobuf.decode(data).get(2, ()):
         for pair in protobuf.decode(_bytes(openapi_data)).get(1, ()):
@@ -88,7 +88,7 @@ def crop_request(call: ApiCall, tell: Tell) -> CropRequest:
     if not isinstance(img_url, str) or not img_url:
         img_url = None
     if img_url is None and not is_file:
-        # What users complain about most: it works in the dev tools, and fails with a Buffer that became JSON.
+        # The most frequent complaint: it works in the dev tools, and fails with a Buffer that became JSON.
         as_json = "img came as JSON, not as a file: its value must be a Buffer, Buffer.from(event.img.value)"
         nothing = "neither the picture nor its URL came: give imgUrl, or img with contentType and a Buffer"
         raise Refusal(41005, as_json if img else nothing)
@@ -105,7 +105,7 @@ def _json(value: bytes) -> Any:
 
 
 def encode(answer: Mapping[str, Any]) -> Encoded:
-    """WeChat's JSON, or the code of whoever failed on the way to it, as the SDK understands it."""
+    """Encode WeChat's JSON, or the code of a failure on the way to it, as the SDK understands it."""
     if "data" in answer:
         return Encoded(_TYPE, json.dumps({"data": answer["data"], "requestId": "0"}).encode())
     code = answer["errcode"]

@@ -1,4 +1,4 @@
-"""What one worker knows, whatever carries its HTTP."""
+"""The state of one worker, whatever carries its HTTP."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TOKEN_CURES = {
 class State:
     """Tokens, faults, quota, the last requests, metrics and the engine; thread-safe.
 
-    `ready` tells whether another call would be taken; the front sets it.
+    `ready` returns whether another call would be accepted; the front sets it.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class State:
 
     @property
     def body_limit(self) -> int:
-        """The bytes of a body that are read."""
+        """Return how many bytes of a body are read."""
         largest = max(self.options.max_bytes, _LARGEST_FILE) if self.options.storage else self.options.max_bytes
         return largest + _BESIDE_THE_PICTURE
 
     def reset(self) -> None:
-        """Go back to the start: no tokens, no requests, the first faults and quota."""
+        """Restore the first state: no tokens, no requests, the first faults and quota."""
         for part in (self.tokens, self.faults, self.quota, self.journal):
             part.reset()
 
@@ -73,7 +73,7 @@ class State:
             raise Refusal(code)
 
     def check_token(self, query: Mapping[str, str]) -> None:
-        """Raise Refusal 41001 without a token, 40014 for one that is none, and, where strict, 40001 and 42001."""
+        """Raise Refusal 41001 without a token, 40014 for a malformed one, and, where strict, 40001 and 42001."""
         token = query.get("access_token") or query.get("cloudbase_access_token") or ""
         if not token:
             raise Refusal(41001, "no access_token in the query: send it there, never in the body or a header")

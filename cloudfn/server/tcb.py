@@ -19,14 +19,14 @@ from cloudfn.server.state import State
 
 # The gateway's code of one file -> its status over HTTPS.
 _STATUS = {"SUCCESS": 0, "STORAGE_FILE_NONEXIST": -503003}
-# What the SDK's other actions are called in the SDK.
+# The names that the SDK's other actions have in the SDK.
 _NAMES = {"functions": "callFunction", "database": "database", "wx": "openapi"}
 _FAULT = "storage"
 
 
 def upload(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
     """Answer /tcb/uploadfile."""
-    bucket, fields = _asked(state, request, exchange)
+    bucket, fields = _https_request(state, request, exchange)
     path = fields.get("path")
     if not isinstance(path, str) or not path.strip("/"):
         raise Refusal(40101, "path is missing: send the path that the file is kept under")
@@ -35,7 +35,7 @@ def upload(state: State, request: Request, exchange: Exchange) -> dict[str, Any]
 
 def links(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
     """Answer /tcb/batchdownloadfile."""
-    bucket, fields = _asked(state, request, exchange)
+    bucket, fields = _https_request(state, request, exchange)
     files = []
     for item in _files(fields.get("file_list"), dict):
         file_id = str(item.get("fileid", ""))
@@ -46,7 +46,7 @@ def links(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
 
 def delete(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
     """Answer /tcb/batchdeletefile."""
-    bucket, fields = _asked(state, request, exchange)
+    bucket, fields = _https_request(state, request, exchange)
     files = []
     for file_id in _files(fields.get("fileid_list"), str):
         code = bucket.remove(file_id)
@@ -55,7 +55,7 @@ def delete(state: State, request: Request, exchange: Exchange) -> dict[str, Any]
 
 
 def action(state: State, request: Request, exchange: Exchange, body: bytes) -> dict[str, Any] | None:
-    """Answer what the SDK asks for besides cloud calls, as `data`; None for a cloud call, which others answer.
+    """Answer the SDK's requests other than cloud calls, as `data`; None for a cloud call, which others answer.
 
     Raises Refusal -501007, whose words the SDK shows to its caller.
     """
@@ -68,10 +68,10 @@ def action(state: State, request: Request, exchange: Exchange, body: bytes) -> d
     if name not in _ACTIONS:
         called = _NAMES.get(name.partition(".")[0], "")
         cure = f"cloud.{called}: {ABSENT[called]}" if called in ABSENT else "this server answers openapi and storage"
-        raise _told(f'the action "{shown(name)}" is not answered by this server; {cure}')
+        raise _sdk_refusal(f'the action "{shown(name)}" is not answered by this server; {cure}')
     exchange.endpoint = name
     if state.bucket is None:
-        raise _told("this server keeps no files: start it with --storage DIR")
+        raise _sdk_refusal("this server keeps no files: start it with --storage DIR")
     state.disturb(_FAULT)
     return {"data": _ACTIONS[name](state.bucket, fields, _base(request))}
 
@@ -94,16 +94,16 @@ def _sdk_delete(bucket: Bucket, fields: Mapping[str, Any], _base: str) -> dict[s
 def _sdk_place(bucket: Bucket, fields: Mapping[str, Any], base: str) -> dict[str, Any]:
     path = fields.get("path")
     if not isinstance(path, str) or not path.strip("/"):
-        raise _told("cloudPath is empty")
+        raise _sdk_refusal("cloudPath is empty")
     place = bucket.place(base, str(fields.get("envName") or ""), path)
     return {**place, "fileId": place["file_id"], "cosFileId": place["cos_file_id"]}
 
 
 def _sdk_upload(bucket: Bucket, fields: Mapping[str, Any], _base: str) -> dict[str, Any]:
-    """wx-server-sdk before 2.3 sends the file with the action."""
+    """Store the file that wx-server-sdk before 2.3 sends with the action."""
     file_id = bucket.write(str(fields.get("envName") or ""), str(fields.get("path", "")), fields.get("file") or b"")
     if file_id is None:
-        raise _told("this path cannot be a file of the folder")
+        raise _sdk_refusal("this path cannot be a file of the folder")
     return {"fileID": file_id}
 
 
@@ -115,8 +115,8 @@ _ACTIONS = {
 }
 
 
-def _asked(state: State, request: Request, _exchange: Exchange) -> tuple[Bucket, dict[str, Any]]:
-    """The files and the JSON of an HTTPS request; raises Refusal in WeChat's order."""
+def _https_request(state: State, request: Request, _exchange: Exchange) -> tuple[Bucket, dict[str, Any]]:
+    """Return the bucket and the JSON of an HTTPS request; raises Refusal in WeChat's order."""
     if request.method != "POST":
         raise Refusal(43002, f"the method is {shown(request.method)}: send POST")
     state.disturb(_FAULT)
@@ -142,11 +142,11 @@ def _files(items: object, kind: type) -> list[Any]:
 
 def _sdk_files(items: object, kind: type) -> list[Any]:
     if not isinstance(items, list) or len(items) > MOST or not all(isinstance(item, kind) for item in items):
-        raise _told(f"the list of files is none, or holds something else, or more than {MOST}")
+        raise _sdk_refusal(f"the list of files is none, or holds something else, or more than {MOST}")
     return items
 
 
-def _told(words: str) -> Refusal:
+def _sdk_refusal(words: str) -> Refusal:
     return Refusal(-501007, words, words=words)
 
 
@@ -159,7 +159,7 @@ def _base(request: Request) -> str:
 
 
 def _fields(content_type: str, body: bytes) -> dict[str, Any]:
-    """What an action came with: JSON, or the form of a file; {} for what is neither."""
+    """Return the fields of an action, from JSON or the form of a file; {} for anything else."""
     try:
         if content_type.lower().startswith("application/json"):
             read = json.loads(body)

@@ -29,7 +29,7 @@ from cloudfn.server.journal import Exchange, shown
 from cloudfn.server.state import State
 
 _FOLDER = Path(__file__).parent
-# The ending of a file -> its type. Whatever else lies in the folder is not served.
+# The suffix of a file -> its type. Anything else in the folder is not served.
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -38,7 +38,7 @@ _TYPES = {
     ".jpg": "image/jpeg",
 }
 _HEADERS = {
-    # No inline script or style, nothing from elsewhere; blob: is the picture that the user gave to the page.
+    # No inline script or style, nothing from elsewhere; blob: is the picture that the user opened in the page.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'",
@@ -57,7 +57,7 @@ _MOST_PIXELS = 24_000_000  # of a cut picture that is scaled
 
 
 def index(state: State, request: Request) -> Response:
-    """Answer `/`: the page, with what it must know of this server in its first tag."""
+    """Answer `/`: the page, with the facts about this server that it needs in its first tag."""
     html = _files()["index.html"].read_text("utf-8")
     facts = {"{max-bytes}": str(state.options.max_bytes), "{strict}": str(state.options.strict).lower()}
     for name, value in facts.items():
@@ -85,11 +85,11 @@ def _file(request: Request, content: bytes, suffix: str) -> Response:
     return response
 
 
-# --- Answers: a Refusal, or WeChat's JSON and what the page shows besides ---------------------------------------------
+# --- Answers: a Refusal, or WeChat's JSON and whatever else the page shows --------------------------------------------
 
 
 def find(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
-    """Find crops as WeChat's address does, and tell why they are there.
+    """Find crops as WeChat's address does, and explain them.
 
     Multipart: `img` is the file, `ratios` and `focus` are text: boxes `left,top,right,bottom` in pixels of the picture
     as displayed, right and bottom inclusive, joined by `;`.
@@ -132,7 +132,7 @@ def fetch(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
 
 
 def encode(answer: Mapping[str, Any], exchange: Exchange) -> Response:
-    """Write an answer as the page reads it: WeChat's own JSON, the cloud call's, and what belongs to neither."""
+    """Write an answer as the page reads it: WeChat's own JSON, the cloud call's, and the page's extras."""
     own = {name: answer[name] for name in ("explain", "files") if name in answer}
     wechat = {name: value for name, value in answer.items() if name not in own}
     try:
@@ -185,14 +185,14 @@ def _check_origin(state: State, request: Request) -> None:
         cure = "programs call /cv/img/aicrop, and a proxy must pass the Host header on"
         raise Refusal(403, f"this address answers the server's own page only: {cure}")
     if state.options.strict:
-        # Tokens are what a strict server asks for, and the page has none.
+        # A strict server requires tokens, and the page has none.
         reason = admin.forbidden(request.remote_addr or "", request.headers)
         if reason:
             raise Refusal(403, f"the page of a server with --strict: {reason}")
 
 
 def _corners(name: str, text: str) -> list[crop.Box]:
-    """Boxes with inclusive corners, as text; raises Refusal 47001."""
+    """Parse boxes with inclusive corners; raises Refusal 47001."""
     if len(text) > _MOST_TEXT:
         raise Refusal(47001, f"{name}: got {len(text)} characters, at most {_MOST_TEXT} are read: send fewer boxes")
     try:
@@ -203,7 +203,7 @@ def _corners(name: str, text: str) -> list[crop.Box]:
 
 
 class _Finder:
-    """The engine with boxes of focus, for which the cloud call has no place; keeps what it found."""
+    """The engine with boxes of focus, for which the cloud call has no place; keeps its last result."""
 
     def __init__(self, focus: Sequence[crop.Box]) -> None:
         self._focus = focus
@@ -218,7 +218,7 @@ class _Finder:
 
 
 def _explanation(why: crop.Explanation) -> dict[str, Any]:
-    """An explanation as JSON: corners inclusive as WeChat's, the map as base64 of 64 rows of 64 bytes.
+    """Return an explanation as JSON: corners inclusive as WeChat's, the map as base64 of 64 rows of 64 bytes.
 
     The map's values are square roots, as people see them, of which the largest is 255.
     """
