@@ -19,10 +19,10 @@ _PART = 4  # cells; sigma of the blur under which the map's peak is the middle o
 
 
 class Analysis:
-    """A picture's size, its saliency map, and what of it must not be cut: from these every ratio is answered."""
+    """A picture's size, its saliency map, and the parts that must not be cut: enough to answer every ratio."""
 
     def __init__(self, rgb: npt.NDArray[np.uint8], size: Size, focus: Sequence[tuple[float, ...]] = ()) -> None:
-        """`rgb`: the picture as displayed, squeezed into (FINE, FINE, 3); `size`: how large it is displayed."""
+        """Analyse `rgb`, the picture as displayed, squeezed into (FINE, FINE, 3); `size` is its displayed size."""
         self.size = size
         self._rgb = rgb
         self.map = saliency.saliency_map(saliency.Layers(rgb), saliency.weights()).astype(np.float64)
@@ -35,7 +35,7 @@ class Analysis:
         self.rows = window.cumulative(self.map.sum(axis=1))
 
     def boxes(self, ratio: float | None) -> list[Placed]:
-        """The best box of this aspect ratio, then the runners-up; with None the one of the engine's own ratio."""
+        """Return the best box of this aspect ratio, then the runners-up; with None, that of the engine's own ratio."""
         if ratio is not None:
             return window.best(self.columns, self.rows, self.size, ratio, self.focus)
         box = margins.free_box(self.map, self.size, saliency.weights().margins, [box for box, _ in self.focus])
@@ -84,7 +84,7 @@ def _within(spans: Sequence[tuple[int, int]], wanted: float) -> float:
 
 
 def _outward(place: npt.NDArray[np.float64], size: Size) -> Box:
-    """Shares of the sides to whole pixels, none lost."""
+    """Convert shares of the sides to whole pixels, rounded outwards."""
     left, top, right, bottom = (float(share) for share in place)
     return Box(
         max(0, math.floor(left * size.width)),
@@ -95,7 +95,7 @@ def _outward(place: npt.NDArray[np.float64], size: Size) -> Box:
 
 
 def _hints(focus: Sequence[tuple[float, ...]], size: Size) -> Iterator[tuple[Box, float]]:
-    """The caller's boxes, each with its weight; raises ValueError for what is none."""
+    """Return the caller's boxes, each with its weight; raises ValueError for anything else."""
     for hint in focus:
         if len(hint) not in (4, 5):
             raise ValueError(f"a focus is (left, top, right, bottom) or has a weight besides, not {hint}")

@@ -1,4 +1,4 @@
-"""What a small convolutional network is made of, as matrix products.
+"""The layers of a small convolutional network, as matrix products.
 
 Maps are float32 arrays of shape (channels, pictures, side, side). Convolutions are padded with zeros so that the result
 has 1/stride of the side ("SAME": where an odd number of zeros is missing, the last row or column has one more).
@@ -22,7 +22,7 @@ _ONE_THREAD = 64**3
 
 
 def product(matrix: Map, columns: Map) -> Map:
-    """matrix @ columns, a few columns at a time."""
+    """Return matrix @ columns, computed a few columns at a time."""
     block = max(1, _ONE_THREAD // matrix.size)
     if columns.shape[-1] <= block:
         return matrix @ columns
@@ -33,7 +33,7 @@ def product(matrix: Map, columns: Map) -> Map:
 
 
 def dense(maps: Map, kernel: Map, bias: Map, stride: int) -> Map:
-    """Convolution; `kernel`: (out channels, size, size, in channels), `bias`: (out channels,)."""
+    """Convolve; `kernel`: (out channels, size, size, in channels), `bias`: (out channels,)."""
     size, side = kernel.shape[1], -(-maps.shape[-1] // stride)
     padded = _padded(maps, size, stride, columns=True)
     reach = (side - 1) * stride + 1
@@ -45,14 +45,14 @@ def dense(maps: Map, kernel: Map, bias: Map, stride: int) -> Map:
 
 
 def pointwise(maps: Map, kernel: Map, bias: Map) -> Map:
-    """Convolution with a kernel of one cell, (out channels, in channels)."""
+    """Convolve with a kernel of one cell, (out channels, in channels)."""
     out = product(kernel, maps.reshape(len(maps), -1))
     out += bias[:, None]
     return out.reshape(len(kernel), *maps.shape[1:])
 
 
 def depthwise(maps: Map, bands: Map, bias: Map, stride: int) -> Map:
-    """Convolution of each channel with a kernel of its own, given as `banded` matrices.
+    """Convolve each channel with a kernel of its own, in the form of `banded` matrices.
 
     A row of the result is a sum of some rows of the map, each times a matrix. That is more multiplications than the
     kernel has, and still several times as fast as adding shifted maps up.
@@ -68,7 +68,7 @@ def depthwise(maps: Map, bands: Map, bias: Map, stride: int) -> Map:
 
 
 def banded(kernel: Map, side: int, stride: int) -> Map:
-    """The matrices (size, channels, 1, side, side / stride) of a depthwise kernel (size, size, channels)."""
+    """Return the matrices (size, channels, 1, side, side / stride) of a depthwise kernel (size, size, channels)."""
     size = len(kernel)
     before = _missing(side, size, stride) // 2
     at, to = np.arange(side)[:, None], np.arange(-(-side // stride)) * stride - before
@@ -93,13 +93,13 @@ def _padded(maps: Map, size: int, stride: int, columns: bool) -> Map:
 
 
 def relu(maps: Map) -> Map:
-    """max(0, x), in place."""
+    """Return max(0, x), computed in place."""
     np.maximum(maps, 0, out=maps)
     return maps
 
 
 def hard_swish(maps: Map) -> Map:
-    """x min(6, max(0, x + 3)) / 6: Howard et al., "Searching for MobileNetV3", ICCV 2019."""
+    """Return x min(6, max(0, x + 3)) / 6: Howard et al., "Searching for MobileNetV3", ICCV 2019."""
     gate: Map = np.clip(maps + np.float32(3), 0, 6)
     gate *= maps
     gate *= np.float32(1 / 6)
@@ -107,18 +107,18 @@ def hard_swish(maps: Map) -> Map:
 
 
 def sigmoid(values: Map) -> Map:
-    """1 / (1 + exp(-x)); below -80, where exp(-x) is beyond 32 bits, as at -80."""
+    """Return 1 / (1 + exp(-x)); below -80, where exp(-x) is beyond 32 bits, as at -80."""
     return np.asarray(1 / (1 + np.exp(-np.maximum(values, np.float32(-80)))))
 
 
 @cache
 def network(name: str) -> Mapping[str, Map]:
-    """The numbers of a network that comes with the package, by name of the layer."""
+    """Load the parameters of a network that comes with the package, by name of the layer."""
     with resources.files("cloudfn.crop").joinpath(f"{name}.npz").open("rb") as file, np.load(file) as arrays:
         return {key: arrays[key].astype(np.float32) for key in arrays}
 
 
 @cache
 def bands(name: str, layer: str, side: int, stride: int) -> Map:
-    """The `banded` matrices of a depthwise layer of a network, for maps of this side."""
+    """Return the `banded` matrices of a depthwise layer of a network, for maps of this side."""
     return banded(network(name)[f"{layer}.kernel"], side, stride)

@@ -11,7 +11,7 @@ from PIL import Image
 from cloudfn.crop.picture import Bytes, Limits, open_upright
 from cloudfn.crop.values import Box, Size
 
-# All that a cut picture keeps of what its file said besides pixels and colour profile.
+# All the metadata of its file that a cut picture keeps besides the colour profile.
 _KEPT = ("transparency", "gamma")
 _QUALITY = 90
 # Format -> the modes that it stores as they are, of those that pictures in other formats have.
@@ -56,7 +56,7 @@ def extract(
 
 
 def _in_mode_of(image: Image.Image, kind: str, options: dict[str, Any]) -> Image.Image:
-    """The image in a mode that the format stores, over white where it has no transparency."""
+    """Return the image in a mode that the format stores, over white where the format has no transparency."""
     if image.mode in _MODES[kind] and "transparency" not in image.info:
         return image
     clear = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La")

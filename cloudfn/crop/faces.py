@@ -1,4 +1,4 @@
-"""Faces, found by BlazeFace.
+"""Face detection by BlazeFace.
 
 Bazarevsky et al., "BlazeFace: sub-millisecond neural face detection on mobile GPUs", 2019.
 
@@ -26,7 +26,7 @@ _BOX = 16  # numbers of each box: centre and size in pixels, then six points of 
 
 
 def find_faces(rgb: npt.NDArray[np.uint8], size: Size) -> Floats:
-    """Where faces are, the surest first, (n, 4): left, top, right, bottom in shares of the picture's sides.
+    """Return the faces, the surest first, (n, 4): left, top, right, bottom in shares of the picture's sides.
 
     A box reaches from the brows to the chin. `rgb` is the picture squeezed into a square, (side, side, 3), `size` its
     real shape.
@@ -50,7 +50,7 @@ def find_faces(rgb: npt.NDArray[np.uint8], size: Size) -> Floats:
 
 
 def _detect(square: npt.NDArray[np.uint8]) -> tuple[Map, Map]:
-    """Probabilities (n,) and boxes (n, 4), in pixels of the square, of all places where a face is sought."""
+    """Return probabilities (n,) and boxes (n, 4), in pixels of the square, of all candidate places for a face."""
     layers = network("faces")
     maps = np.moveaxis(square, 2, 0)[:, None] * np.float32(2 / 255) - np.float32(1)
     maps = relu(dense(maps, layers["stem.kernel"], layers["stem.bias"], 2))
@@ -69,7 +69,7 @@ def _detect(square: npt.NDArray[np.uint8]) -> tuple[Map, Map]:
 
 
 def _places(maps: Map, name: str) -> tuple[Map, Map]:
-    """Of each cell of a level some boxes, relative to the middle of the cell."""
+    """Return the boxes of each cell of a level, relative to the middle of the cell."""
     layers = network("faces")
     side = maps.shape[-1]
     logits = pointwise(maps, layers[f"{name}.score.kernel"], layers[f"{name}.score.bias"])
@@ -82,7 +82,7 @@ def _places(maps: Map, name: str) -> tuple[Map, Map]:
 
 
 def _largest(maps: Map) -> Map:
-    """The largest of each 2x2 cells."""
+    """Return the largest value of each 2x2 cells."""
     top, bottom = maps[..., ::2, :], maps[..., 1::2, :]
     return np.asarray(
         np.maximum(np.maximum(top[..., ::2], top[..., 1::2]), np.maximum(bottom[..., ::2], bottom[..., 1::2]))
@@ -90,7 +90,7 @@ def _largest(maps: Map) -> Map:
 
 
 def _overlap(box: Floats, boxes: Floats) -> Floats:
-    """Intersection over union of a box with each of others."""
+    """Return the intersection over union of a box with each of the others."""
     inner = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
     common = np.clip(inner, 0, None).prod(axis=1)
     return np.asarray(common / ((box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - common))

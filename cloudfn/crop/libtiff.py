@@ -1,4 +1,4 @@
-"""Keeps libtiff, which comes with Pillow, from writing to stderr: up to a line for each row of a damaged fax."""
+"""A silencer for libtiff, which comes with Pillow and writes to stderr: up to a line for each row of a damaged fax."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_voi
 
 
 def _silence() -> None:
-    # A Pillow that shows nothing of its libtiff, as on Windows, keeps libtiff's own handlers.
+    # A Pillow that does not expose its libtiff, as on Windows, keeps libtiff's own handlers.
     with contextlib.suppress(AttributeError, OSError):
         library = ctypes.CDLL(_imaging.__file__)
         noting = ctypes.cast(_HANDLER, ctypes.c_void_p)
@@ -32,7 +32,7 @@ def _silence() -> None:
 
 
 def complained() -> bool:
-    """Has libtiff found an error in a picture of this thread since this was last called?"""
+    """Return whether libtiff reported an error in a picture of this thread since the last call."""
     has_error = threading.get_ident() in _complaints
     _complaints.discard(threading.get_ident())
     return has_error

@@ -1,4 +1,4 @@
-"""With no ratio given: how much of each side of the picture a person would crop away.
+"""The free crop, without a ratio: how much of each side of the picture a person would crop away.
 
 Each margin is a linear function of where the saliency lies, clipped to [0, _MOST] of the side: a picture whose
 saliency reaches everywhere keeps its whole frame. Left and right share their weights, so a mirrored picture gives the
@@ -22,7 +22,7 @@ _LEAST = 0.02  # a smaller margin is not worth a cut
 
 
 def features(saliency: Floats, size: Size) -> Floats:
-    """What the margins depend on, shape (4, 7), a row each for left, right, top, bottom.
+    """Return the inputs of the margins, shape (4, 7), a row each for left, right, top, bottom.
 
     The saliency in each quarter of the axis, counted from that side, relative to an even one (4 values); how peaked
     the map is, and the aspect ratio (both logarithmic); 1.
@@ -34,7 +34,7 @@ def features(saliency: Floats, size: Size) -> Floats:
 
 
 def free_box(saliency: Floats, size: Size, weights: dict[str, list[float]], kept: Sequence[Box] = ()) -> Box:
-    """The box, at least one pixel, that leaves the margins away, widened to hold `kept`."""
+    """Return the box, at least one pixel, without the margins, widened to hold `kept`."""
     margins = [
         float(np.clip(row @ np.array(weights[side]), 0, _MOST))
         for row, side in zip(features(saliency, size), SIDES, strict=True)
@@ -49,7 +49,7 @@ def free_box(saliency: Floats, size: Size, weights: dict[str, list[float]], kept
 
 
 def covered(box: Box, size: Size, cells: int) -> Floats:
-    """Share (0..1) of each of cells x cells cells that a box covers."""
+    """Return the share (0..1) of each of cells x cells cells that a box covers."""
 
     def along(start: int, stop: int, length: int) -> Floats:
         edges = np.linspace(0, length, cells + 1)
@@ -60,5 +60,5 @@ def covered(box: Box, size: Size, cells: int) -> Floats:
 
 
 def share(saliency: Floats, box: Box, size: Size) -> float:
-    """Share (0..1) of the saliency inside a box; it is taken as even within each cell."""
+    """Return the share (0..1) of the saliency inside a box; it is taken as even within each cell."""
     return float((covered(box, size, len(saliency)) * saliency).sum() / saliency.sum())

@@ -1,8 +1,8 @@
-"""What a network that tells people from the rest sees in a picture.
+"""The maps of a network that separates people from the background.
 
 The first half of MediaPipe's selfie segmentation network: a small MobileNetV3 (Howard et al., "Searching for
 MobileNetV3", ICCV 2019). Its maps, of which the second half makes a mask of people, tell more than that mask: where the
-subject is, whatever it is, and where heads are. What each of them is worth is in `weights.json`.
+subject is, whatever it is, and where heads are. The weight of each of them is in `weights.json`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LEVELS = {2: 24, 5: 32, 7: 32}
 
 
 class _Block(NamedTuple):
-    """Expand, filter, squeeze, project; the input is added where it has the shape of the output."""
+    """A block of layers: expand, filter, squeeze, project; adds the input where it has the shape of the output."""
 
     stride: int
     activation: Callable[[Map], Map]
@@ -47,7 +47,7 @@ BLOCKS = (
 
 
 def levels(rgb: npt.NDArray[np.uint8]) -> tuple[Map, ...]:
-    """The maps of LEVELS for a picture that is squeezed into (side, side, 3), `side` a multiple of 16.
+    """Return the maps of LEVELS for a picture squeezed into (side, side, 3), `side` a multiple of 16.
 
     Shapes: (24, side / 8, side / 8), then twice (32, side / 16, side / 16). They are means of what is seen in the
     picture and in its mirror image, so that a mirrored picture has mirrored maps.
@@ -71,10 +71,10 @@ def levels(rgb: npt.NDArray[np.uint8]) -> tuple[Map, ...]:
 
 
 def stem(rgb: npt.NDArray[np.uint8], kernel: Map, bias: Map) -> Map:
-    """The first convolution, by a kernel (channels, 3, 3, 3) at every other cell, of a picture and its mirror image.
+    """Convolve a picture and its mirror image with a kernel (channels, 3, 3, 3) at every other cell.
 
-    Gives (channels, 2, side / 2, side / 2). The mirror image is not made: what its kernel meets is what a mirrored
-    kernel meets in the picture, a column to the left, so four columns are gathered once for both.
+    Returns (channels, 2, side / 2, side / 2). The mirror image is never made: a kernel on it sees the same cells as a
+        mirrored kernel on the picture, a column to the left, so four columns are gathered once for both.
     """
     side, half = len(rgb), len(rgb) // 2
     padded = np.zeros((3, side + 1, side + 4), dtype=np.float32)
@@ -94,7 +94,7 @@ def stem(rgb: npt.NDArray[np.uint8], kernel: Map, bias: Map) -> Map:
 
 
 def _gate(number: int, maps: Map) -> Map:
-    """Weights of the channels: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018."""
+    """Return weights for the channels: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018."""
     means = maps.mean(axis=(2, 3))
     squeeze, excite = _pair(number, "squeeze"), _pair(number, "excite")
     hidden = relu(product(squeeze[0], means) + squeeze[1][:, None])

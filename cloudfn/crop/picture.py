@@ -1,4 +1,4 @@
-"""Picture bytes to pixels: checked against limits before decoding, decoded no larger than needed, displayed upright.
+"""From bytes to pixels: checked against limits before decoding, decoded no larger than needed, displayed upright.
 
 Nothing here changes Pillow's module-wide settings, and no format is opened beyond the table of signatures, so a
 picture can never reach one of Pillow's exotic parsers. Every failure is `CloudError(101002)`.
@@ -72,18 +72,18 @@ _BARE = frozenset((0x00, 0x01, *range(0xD0, 0xDA)))  # markers that no length fo
 _MAX_RUN_LENGTH = 8 << 20
 
 
-# What decoding may take for each pixel of `Limits.megapixels`, the file included: 150 MB for 24 megapixels, so that a
+# The memory for each pixel of `Limits.megapixels`, the file included: 150 MB for 24 megapixels, so that a
 # whole process stays below 200 MB.
 _MEMORY = 6.25
 
-# What decoding takes for each pixel at least, on a fast core; of a JPEG in each scan.
+# The least time to decode a pixel, on a fast core; of a JPEG in each scan.
 _NANOSECONDS = {"PNG": 20, "GIF": 10, "WEBP": 15, "BMP": 3, "TIFF": 5, "AVIF": 25, "HEIF": 25, "JPEG": 1}
 
 # Chunks of a PNG, or blocks of a GIF before its first picture, that are looked at: encoders write some thousands.
 _MAX_CHUNKS = 100_000
 
-# What a PNG says besides its pixels (IDAT) and how to show them goes unread: texts, which expand to 64 MB, animations,
-# and whatever comes twice.
+# Everything in a PNG but its pixels (IDAT) and how to show them goes unread: texts, which expand to 64 MB, animations,
+# and repeated chunks.
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"iCCP", b"eXIf", b"IEND")
 
 # The tags of a TIFF that say how its pixels are stored and shown: TIFF 6.0, section 8 and after; 34675 is the profile.
@@ -114,7 +114,7 @@ class Limits(NamedTuple):
     until: float = math.inf
 
     def check_time(self, seconds: float = 0.0) -> None:
-        """Raise CloudError -604102 where what takes so many seconds would end after `until`."""
+        """Raise CloudError -604102 where work of so many seconds would end after `until`."""
         left = self.until - time.monotonic()
         if seconds > left:
             raise errors.refusal(
@@ -132,13 +132,13 @@ class _Jpeg(JpegImageFile):
 
 
 def refusal(problem: str, cure: str, limit: Limit | None = None) -> CloudError:
-    """Make the error of a picture that cannot be used, in WeChat's words."""
+    """Return the error for a picture that cannot be used, in WeChat's words."""
     return picture_error(101002, "invalid image data", problem, cure, limit=limit)
 
 
 @contextlib.contextmanager
 def _pillow(doing: str) -> Iterator[None]:
-    """Turns whatever Pillow raises into a refusal."""
+    """Turn whatever Pillow raises into a refusal."""
     try:
         yield
     except CloudError:
@@ -153,8 +153,8 @@ def _pillow(doing: str) -> Iterator[None]:
 def open_image(picture: Bytes, limits: Limits) -> tuple[ImageFile.ImageFile, int]:
     """Read a picture's header: (image, not decoded yet; Exif orientation, 1..8, that is still to be applied).
 
-    Raises CloudError 101002 for what is no picture, is in no known format, or exceeds `limits`; -604102 for what
-    cannot be decoded in the time.
+    Raises CloudError 101002 for bytes that are not a picture, an unknown format, or one that exceeds `limits`; -604102
+    where decoding would take too long.
     """
     data = bytes(picture)
     if not data:
@@ -200,7 +200,7 @@ def open_image(picture: Bytes, limits: Limits) -> tuple[ImageFile.ImageFile, int
 
 
 def _cost(image: ImageFile.ImageFile, data: bytes) -> tuple[float, int]:
-    """The bytes that decoding takes for each pixel at most, and the copies of the file, the caller's included."""
+    """Return the most bytes that decoding takes for each pixel, and the copies of the file, the caller's included."""
     if isinstance(image, _Jpeg):  # the coefficients of all scans, 16 bits each; the pixels are shrunk
         areas = [across * down for _, across, down, _ in image.layer]
         return 2 * sum(areas) / max(areas) + 0.2, 1
@@ -219,7 +219,7 @@ def _cost(image: ImageFile.ImageFile, data: bytes) -> tuple[float, int]:
 
 
 def _lossless(data: bytes) -> bool:
-    """Is this WebP's (first) picture stored without loss? RFC 9649, 2.3 to 2.7: chunks of name, length and body."""
+    """Return whether a WebP's (first) picture is lossless. RFC 9649, 2.3 to 2.7: chunks of name, length and body."""
     at = 12
     while (kind := data[at : at + 4]) not in (b"VP8 ", b"VP8L", b""):
         length = int.from_bytes(data[at + 4 : at + 8], "little")
@@ -244,7 +244,7 @@ def _check_segments(data: bytes) -> None:
 
 
 def _png(data: bytes) -> io.BytesIO:
-    """A PNG with nothing but its picture: W3C PNG, 5.3, chunks of length, name, body and checksum.
+    """Return a PNG with nothing but its picture: W3C PNG, 5.3, chunks of length, name, body and checksum.
 
     Raises CloudError 101002 where its end is missing: Pillow is content when all rows are there.
     """
@@ -265,7 +265,7 @@ def _png(data: bytes) -> io.BytesIO:
 
 
 def _gif(data: bytes) -> io.BytesIO:
-    """A GIF without what stands before its first picture, comments above all: GIF89a, 18 to 26, blocks of 255 bytes."""
+    """Return a GIF without what precedes its first picture, mostly comments: GIF89a, 18 to 26, blocks of 255 bytes."""
     at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
     screen, control, blocks = data[:at], b"", 0
     while data[at] == 0x21:  # an extension
@@ -283,7 +283,7 @@ def _gif(data: bytes) -> io.BytesIO:
 
 
 def _tiff(data: bytes) -> io.BytesIO:
-    """A TIFF whose first directory has nothing but sound tags about its picture, and no other directory.
+    """Return a TIFF whose first directory has nothing but sound tags about its picture, and no other directory.
 
     TIFF 6.0, section 2: 12-byte entries of tag, type, count and value, or the place of a longer value. Pillow warns,
     for the whole process, about tags that are broken.
@@ -307,7 +307,7 @@ def _tiff(data: bytes) -> io.BytesIO:
 
 
 def _scans(image: _Jpeg) -> int:
-    """In how many passes is this JPEG decoded? With more than one it is kept in memory whole."""
+    """Return in how many passes a JPEG is decoded; with more than one it is kept in memory whole."""
     assert image.fp is not None
     # Pillow has read up to the end of the first scan's header: marker, length, number of components, two bytes each.
     image.fp.seek(-8 - 2 * image.layers, io.SEEK_CUR)
@@ -321,7 +321,7 @@ def _scans(image: _Jpeg) -> int:
 
 
 def orientation(exif: bytes) -> int:
-    """The orientation (1..8) of an Exif block; 1 where the block is missing, broken or has none.
+    """Return the orientation (1..8) of an Exif block; 1 where the block is missing, broken or has none.
 
     Exif 2.32, 4.5: a TIFF header, then the first directory of 12-byte entries (tag, type, count, value).
     """
@@ -342,12 +342,12 @@ def orientation(exif: bytes) -> int:
 
 
 def displayed(image: Image.Image, turn: int) -> Image.Image:
-    """The image turned from Exif orientation `turn` to how it is displayed."""
+    """Return the image turned from Exif orientation `turn` to how it is displayed."""
     return image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else image
 
 
 def open_upright(picture: Bytes, limits: Limits) -> tuple[Image.Image, dict[str, Any]]:
-    """The whole picture as displayed, decoded, and Pillow's options to save parts of it in the same format.
+    """Return the whole picture as displayed, decoded, and Pillow's options to save parts of it in the same format.
 
     Raises CloudError 101002.
     """
@@ -367,20 +367,20 @@ def open_upright(picture: Bytes, limits: Limits) -> tuple[Image.Image, dict[str,
 
 
 def _load(image: ImageFile.ImageFile) -> None:
-    """Decode the image; what libtiff has to say about it is one line of the log."""
+    """Decode the image; all complaints of libtiff become one line of the log."""
     image.load()
     if isinstance(image, TiffImageFile) and libtiff.complained():
         _LOG.warning("the TIFF is damaged in places: they are looked at as libtiff has left them")
 
 
 def displayed_size(picture: Bytes, limits: Limits) -> Size:
-    """The size of the picture as displayed. Raises CloudError 101002."""
+    """Return the size of the picture as displayed. Raises CloudError 101002."""
     image, turn = open_image(picture, limits)
     return Size(*(image.size[::-1] if turn in _SWAPS_SIDES else image.size))
 
 
 def read_grid(picture: Bytes, side: int, limits: Limits) -> tuple[npt.NDArray[np.uint8], Size]:
-    """The picture as displayed, squeezed into `side` x `side` cells: (uint8 RGB of shape (side, side, 3), its size).
+    """Squeeze the picture as displayed into `side` x `side` cells: (uint8 RGB of shape (side, side, 3), its size).
 
     Cell (row, column) covers the share row/side .. (row + 1)/side of the height, and likewise of the width.
     Transparent parts are shown over white. Raises CloudError 101002.
@@ -402,7 +402,7 @@ def read_grid(picture: Bytes, side: int, limits: Limits) -> tuple[npt.NDArray[np
 
 
 def _reduced(image: Image.Image, across: int, down: int) -> Image.Image:
-    """The image in a mode that can be averaged, transparent parts painted white, each across x down pixels made one.
+    """Return the image in a mode that can be averaged, over white, with each across x down pixels made one.
 
     Strip by strip: a copy of 24 megapixels with alpha would take another 96 MB.
     """
@@ -426,7 +426,7 @@ _STRIP = 1 << 20  # pixels
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """The image in a mode that can be averaged, transparent parts painted white."""
+    """Return the image in a mode that can be averaged, transparent parts painted white."""
     if image.mode == "PA" or "transparency" in image.info:
         image = image.convert("LA" if image.mode == "L" else "RGBA")
     if image.mode in ("RGBA", "LA"):
@@ -438,12 +438,12 @@ def _opaque(image: Image.Image) -> Image.Image:
     return image if image.mode in _PLAIN else image.convert("RGB")
 
 
-# What is white in a picture whose pixels are not 8 bit: the first of these that no pixel exceeds.
+# White in a picture whose pixels are not 8 bit: the first of these that no pixel exceeds.
 _WHITES = {"I;16": (65535,), "I": (255, 65535), "F": (1, 255, 65535)}
 
 
 def _rgb(image: Image.Image, stored: str) -> Image.Image:
-    """8-bit RGB of an image that was stored in mode `stored`.
+    """Return an image that was stored in mode `stored` as 8-bit RGB.
 
     Deep pixels are scaled, not clipped; where they are below 0 or above every known white, darkest to brightest.
     """

@@ -1,4 +1,4 @@
-"""How much each part of a picture matters: cheap features and a small network's maps, weighted by a logistic model.
+"""The saliency of each part of a picture: cheap features and a small network's maps, weighted by a logistic model.
 
 All maps are float32 arrays of shape (CELLS, CELLS), rows first, whatever the picture's aspect ratio: cell (i, j)
 covers the share i/CELLS .. (i + 1)/CELLS of the height and likewise of the width. On so small a square a Gaussian blur
@@ -28,7 +28,7 @@ _FAINT = 0.5  # standard deviation in Lab units: a picture that varies less is f
 
 @cache
 def gaussian(sigma: float, side: int) -> Map:
-    """Matrix (side, side) that blurs along an axis; rows sum to 1, so the border is not darkened."""
+    """Return the matrix (side, side) that blurs along an axis; rows sum to 1, so the border is not darkened."""
     at = np.arange(side)
     kernel = np.exp(-0.5 * ((at[:, None] - at) / sigma) ** 2)
     kernel[kernel < 1e-9] = 0  # denormal numbers would make the products ten times as slow
@@ -36,13 +36,13 @@ def gaussian(sigma: float, side: int) -> Map:
 
 
 def blur(maps: Map, sigma: float) -> Map:
-    """Gaussian blur of the last two axes, which are equally long; `sigma` in cells."""
+    """Apply a Gaussian blur along the last two axes, which are equally long; `sigma` in cells."""
     kernel = gaussian(sigma, maps.shape[-1])
     return product(kernel, product(kernel, maps).swapaxes(-1, -2)).swapaxes(-1, -2)
 
 
 def _pooled(fine: Map) -> Map:
-    """Means of 2x2 blocks of the last two axes."""
+    """Return the means of 2x2 blocks of the last two axes."""
     top, bottom = fine[..., ::2, :], fine[..., 1::2, :]  # four strided sums are ten times as fast as a reshaped mean
     return np.asarray((top[..., ::2] + top[..., 1::2] + bottom[..., ::2] + bottom[..., 1::2]) * np.float32(0.25))
 
@@ -57,7 +57,7 @@ _OPPONENT = np.array([[0, 116, 0], [500, -500, 0], [0, 200, -200]], dtype=np.flo
 
 
 def lab(rgb: npt.NDArray[np.uint8]) -> Map:
-    """CIELAB (CIE 15, 8.2.1) of uint8 sRGB: (rows, columns, 3) gives (3, rows, columns).
+    """Return the CIELAB (CIE 15, 8.2.1) of uint8 sRGB: (rows, columns, 3) gives (3, rows, columns).
 
     Without the linear toe of the formula: everything darker than L = 8 counts as 8.
     """
@@ -68,10 +68,10 @@ def lab(rgb: npt.NDArray[np.uint8]) -> Map:
 
 
 class Layers:
-    """What the features are computed from."""
+    """The inputs of the features."""
 
     def __init__(self, rgb: npt.NDArray[np.uint8]) -> None:
-        """`rgb`: uint8, shape (FINE, FINE, 3)."""
+        """Compute the layers of `rgb`: uint8, shape (FINE, FINE, 3)."""
         self.pixels = rgb
         self.fine = lab(rgb)
         self.rgb = _pooled(np.moveaxis(rgb, 2, 0).astype(np.float32))
@@ -85,7 +85,7 @@ class Layers:
 
 
 def _mahalanobis(planes: Map, samples: Sequence[Map]) -> Map:
-    """Distance of each cell of (3, rows, columns) from each sample of colours (3, n): (samples, rows, columns)."""
+    """Return the distance of each cell (3, rows, columns) from each sample (3, n): (samples, rows, columns)."""
     whitening, middles = [], []
     for sample in samples:
         covariance = np.cov(sample) + 20 * np.eye(
@@ -103,12 +103,12 @@ def _mahalanobis(planes: Map, samples: Sequence[Map]) -> Map:
 
 
 def contrast(layers: Layers, near: int, far: int) -> Map:
-    """Colour difference between a cell's neighbourhood and its surround (sigmas in cells)."""
+    """Return the colour difference between a cell's neighbourhood and its surround (sigmas in cells)."""
     return np.asarray(np.sqrt(((layers.blurred[near] - layers.blurred[far]) ** 2).sum(axis=0)))
 
 
 def edges(layers: Layers) -> Map:
-    """Density of edges: central differences of lightness along x and along y."""
+    """Return the density of edges: central differences of lightness along x and along y."""
     lightness = layers.fine[0]
     steps = np.zeros_like(lightness)
     steps[:, 1:-1] = np.abs(lightness[:, 2:] - lightness[:, :-2])
@@ -117,7 +117,7 @@ def edges(layers: Layers) -> Map:
 
 
 def skin(layers: Layers) -> Map:
-    """Likelihood (0..1) of skin: a Gaussian in the CbCr plane.
+    """Return the likelihood (0..1) of skin: a Gaussian in the CbCr plane.
 
     After Hsu et al., "Face detection in color images", PAMI 2002.
     """
@@ -149,7 +149,7 @@ _AXIS = ((np.arange(CELLS) + 0.5) / CELLS).astype(np.float32)
 _Y, _X = np.meshgrid(_AXIS, _AXIS, indexing="ij")
 _FRAME = np.minimum(np.minimum(_X, 1 - _X), np.minimum(_Y, 1 - _Y))
 
-# What a place is worth whatever the picture shows.
+# The weight of a place, whatever the picture shows.
 PLACES: dict[str, Map] = {
     "centre x": np.exp(-0.5 * ((_X - 0.5) / 0.2) ** 2),
     "centre y": np.exp(-0.5 * ((_Y - 0.5) / 0.2) ** 2),
@@ -182,31 +182,31 @@ def weights() -> Weights:
 
 
 def feature_map(name: str, layers: Layers) -> Map:
-    """A feature as the model takes it: divided by its mean, so that a faint picture counts as much as a bold one."""
+    """Return a feature divided by its mean, so that a faint picture counts as much as a bold one."""
     feature = FEATURES[name](layers)
     return feature * np.float32(0.05) if name in _SIGNED else feature / (feature.mean() + np.float32(1e-3))
 
 
 def wide(maps: Map) -> Map:
-    """What surrounds each cell."""
+    """Return the blurred surroundings of each cell."""
     return blur(maps, WIDE)
 
 
 @cache
 def between(cells: int) -> Map:
-    """Matrix (CELLS, cells) of linear interpolation along an axis; beyond the outermost middles nothing changes."""
+    """Return the matrix (CELLS, cells) of linear interpolation along an axis, constant beyond the outermost middles."""
     at = np.clip((np.arange(CELLS) + 0.5) * cells / CELLS - 0.5, 0, cells - 1)
     return np.asarray(np.maximum(0, 1 - np.abs(at[:, None] - np.arange(cells))), dtype=np.float32)
 
 
 def enlarged(maps: Map) -> Map:
-    """Coarse maps (..., n, n), interpolated to (..., CELLS, CELLS)."""
+    """Interpolate coarse maps (..., n, n) to (..., CELLS, CELLS)."""
     matrix = between(maps.shape[-1])
     return product(matrix, product(matrix, maps.swapaxes(-1, -2)).swapaxes(-1, -2))
 
 
 def saliency_map(layers: Layers, model: Weights) -> Map:
-    """Saliency (> 0) of each cell."""
+    """Return the saliency (> 0) of each cell."""
     local = np.full((CELLS, CELLS), model.bias, dtype=np.float32)
     around = np.zeros_like(local)
     # The maps of the network are weighted while they are small.
@@ -221,6 +221,6 @@ def saliency_map(layers: Layers, model: Weights) -> Map:
     for name, weight in model.places.items():
         local += np.float32(weight) * PLACES[name]
     saliency = sigmoid(local + wide(around))
-    # Where there is nothing to see, nothing is to be preferred, not even the middle or the top.
+    # A picture that shows nothing has no preferred place, not even the middle or the top.
     evidence = np.clip(layers.lab.std(axis=(1, 2)).max() / _FAINT - 1, 0, 1)
     return np.asarray(saliency * evidence + saliency.mean() * (1 - evidence))

@@ -1,4 +1,4 @@
-"""What travels in and out of the engine.
+"""The values that travel in and out of the engine.
 
 A box is in pixels of the picture *as displayed* (EXIF orientation applied), origin top left, half-open: `left` and
 `top` are the first column and row inside it, `right` and `bottom` the first ones outside.
@@ -47,11 +47,11 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a crop is where it is.
+    """The reasons for the place of a crop.
 
     `map` is the saliency: shape (64, 64), rows first, cell (i, j) covers the share i/64 .. (i + 1)/64 of the height and
-    likewise of the width; with no focus it sums to 1, and each focus adds its weight. `boxes` are those that were
-    found, `runners_up` for each of them the best other positions of the same window, at most two. `faces` are
+    likewise of the width; with no focus it sums to 1, and each focus adds its weight. `boxes` are the
+    results, `runners_up` for each of them the best other positions of the same window, at most two. `faces` are
     those that are large enough to be found; they decide on the focal point alone, as heads count in the map by
     themselves. `focus` are the caller's boxes.
 
@@ -75,7 +75,7 @@ class Found:
     """Where to crop: one box for each requested ratio, in order; with none, one box of the engine's choice.
 
     `size` is that of the whole picture; `scores` holds, box by box, the share (0..1) of the picture's saliency that
-    the box keeps. `explain()` tells why the boxes are where they are: map, scores, runners-up, faces, focal point.
+    the box keeps. `explain()` returns the reasons for their places: map, scores, runners-up, faces, focal point.
     """
 
     boxes: tuple[Box, ...]

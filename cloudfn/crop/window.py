@@ -19,7 +19,7 @@ Pixels = npt.NDArray[np.int_]
 
 
 def largest(size: Size, ratio: float) -> Size:
-    """The largest window with width / height = `ratio` that fits into `size`.
+    """Return the largest window with width / height = `ratio` that fits into `size`.
 
     Its free side is rounded to the nearest pixel and is at least 1.
     """
@@ -30,14 +30,14 @@ def largest(size: Size, ratio: float) -> Size:
 
 
 def cumulative(profile: Floats) -> Floats:
-    """Shares of a profile's sum: n values >= 0 give n + 1, from 0 to 1. A profile without mass counts as flat."""
+    """Return cumulative shares of a profile's sum: n values >= 0 become n + 1, from 0 to 1; without mass, as flat."""
     total = profile.sum()
     shares = profile / total if total > 0 else np.full(len(profile), 1 / len(profile))
     return np.concatenate([[0.0], np.cumsum(shares)])
 
 
 def inside(cumulated: Floats, start: Pixels, stop: Pixels, length: int) -> Floats:
-    """Shares of the profile between `start` and `stop`, pixels on an axis of `length` pixels.
+    """Return the shares of the profile between `start` and `stop`, pixels on an axis of `length` pixels.
 
     Saliency is taken as even within each cell of the profile, so the cumulative profile is interpolated linearly.
     """
@@ -48,7 +48,7 @@ def inside(cumulated: Floats, start: Pixels, stop: Pixels, length: int) -> Float
 def slide(
     cumulated: Floats, window: int, length: int, kept: Sequence[tuple[int, int, float]] = ()
 ) -> tuple[int, Floats]:
-    """The best start (0 .. length - window) of a window on an axis, and the share of the profile for every start.
+    """Return the best start (0 .. length - window) of a window on an axis, and the profile's share for every start.
 
     The best one keeps the largest sum of weights of `kept` (start, stop, weight) whole, and of these the largest share.
     Equal shares go to the start that is nearest to the centred one (the smaller of two).
@@ -67,7 +67,7 @@ def slide(
 def best(
     columns: Floats, rows: Floats, size: Size, ratio: float, kept: Sequence[tuple[Box, float]] = ()
 ) -> list[Placed]:
-    """The largest box of `ratio` that keeps most of the saliency, then the runners-up: at most two.
+    """Return the largest box of `ratio` that keeps most of the saliency, then the runners-up: at most two.
 
     `kept` are parts of the picture, each with a weight, that are not cut while another position keeps them whole. A
     runner-up is the best of the windows that share at most half of themselves with each of those before it. `columns`

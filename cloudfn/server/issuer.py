@@ -55,7 +55,7 @@ class Issuer:
             return sum(token.until > self._clock() for token in self._known.values())
 
     def issue(self, appid: str) -> tuple[str, int]:
-        """Issue a new token, as GET /cgi-bin/token does; the previous one is valid for five minutes more, then 40001."""
+        """Issue a new token, as GET /cgi-bin/token does; the previous one stays valid for five minutes."""
         with self._lock:
             before = self._latest.get(appid)
             if before:
