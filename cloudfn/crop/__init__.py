@@ -63,10 +63,10 @@ def find(
     Formats that take more memory for a pixel have a lower limit (see `cloudfn.crop.picture.Limits`): with these two
     as they are, no file of at most 32 MB takes a process above 200 MB.
 
-    `seconds` is how long it may take: a picture whose header shows that it would take longer is refused
-    at once, and the clock is checked after each step.
+    `seconds` is how long it may take: a picture whose header shows that it would take longer is refused at once,
+    and the clock is checked after each step.
 
-    Raises CloudError: 101002 when the bytes are not a picture, damaged, incomplete or over a limit, -604102 when the time
+    Raises CloudError: 101002 when the bytes are no picture, damaged, incomplete or over a limit, -604102 when the time
     is not enough, -601002 when Pillow or numpy is not installed. ValueError when a ratio is not finite and above 0, or
     a focus is not inside the picture.
     """
@@ -91,8 +91,8 @@ def cut(
 
     Format and colour profile are kept, the Exif orientation is applied, all other metadata (Exif, GPS, XMP, comments)
     is left out. Pixels are exact where the format is lossless; a lossy one is encoded with the original's tables
-    (JPEG) or at quality 90. An animation yields its first frame. `size` is the (width, height) that each is scaled
-    to; where one of them is None, it follows from the other. `format` is "jpeg", "png" or "webp" for another format than
+    (JPEG) or at quality 90. An animation gives its first frame. `size` is the (width, height) that each is scaled to;
+    where one of them is None, it follows from the other. `format` is "jpeg", "png" or "webp" for another format than
     the original's (transparent parts of a JPEG become white), `quality` 1 to 100 that of a lossy one. `of` is the size
     of the picture that the boxes refer to. The picture is decoded whole: 4 bytes a pixel.
 
