@@ -38,11 +38,11 @@ class _Pool:
 _pool = _Pool()
 
 
-async def run(work: Callable[..., Any], *given: Any, **keywords: Any) -> Any:
+async def run(work: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
     """Run `work` in a thread and return what it returns; it sees this task's invocation: its time, its caller."""
     context = contextvars.copy_context()
     context.run(invocation.call_at_once)  # the thread itself waits
-    job = partial(context.run, work, *given, **keywords)
+    job = partial(context.run, work, *args, **keywords)
     return await asyncio.get_running_loop().run_in_executor(_pool.executor, job)
 
 
@@ -55,7 +55,7 @@ class Synchronous(Protocol):
 
     def __getattr__(self, name: str) -> Synchronous: ...
 
-    def __call__(self, *given: Any, **keywords: Any) -> Any: ...
+    def __call__(self, *args: Any, **keywords: Any) -> Any: ...
 
 
 class Aio:
@@ -95,8 +95,8 @@ class AsyncOpenApi:
             raise AttributeError(name, name=name, obj=self)
         return AsyncOpenApi(getattr(self._openapi, name))
 
-    def __call__(self, *given: Any, **keywords: Any) -> Any:
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
         """Make the API's call, and return or raise as the call itself does; `openapi` itself takes options."""
         if self._openapi.is_root:
-            return AsyncOpenApi(self._openapi(*given, **keywords))
-        return run(self._openapi, *given, **keywords)
+            return AsyncOpenApi(self._openapi(*args, **keywords))
+        return run(self._openapi, *args, **keywords)

@@ -75,10 +75,10 @@ class Cloud:
 
     def __init__(self, options: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
         """Raises `CloudError`: -401002 for an unknown keyword, -601002 for a bad value."""
-        given = settings.sealed(options, keywords)
+        merged = settings.sealed(options, keywords)
         del keywords  # so that no traceback of what follows shows a secret
-        self._arguments: settings.Arguments | None = _checked(options, given)
-        self._env: object = given.get("env")
+        self._arguments: settings.Arguments | None = _checked(options, merged)
+        self._env: object = merged.get("env")
         self._backend: tuple[Settings, Backend] | None = None
         self._files: tuple[tuple[Settings, str], Files] | None = None
         self.after_fork()
@@ -207,15 +207,15 @@ class Cloud:
                 match = near(name, apis.APIS)
                 cure = f'did you mean "{match}"?' if match else f"the APIs are {', '.join(apis.APIS)}"
                 raise gateway_failure(name, -604100, problem=f'there is no API "{name[:80]}"', cure=cure)
-            chosen = settings.in_force(arguments)
-            permissions.check(name, chosen.config)
-            call = _of_this_invocation(read(api, begin=partial(self._begin, name, chosen)))
-            backend = self._backend_for(chosen)
+            in_force = settings.in_force(arguments)
+            permissions.check(name, in_force.config)
+            call = _of_this_invocation(read(api, begin=partial(self._begin, name, in_force)))
+            backend = self._backend_for(in_force)
             if call.names_file:
                 from cloudfn import storage
 
-                deadline = _deadline(call, chosen)
-                call = storage.resolved(call, self._files_for(chosen), deadline)
+                deadline = _deadline(call, in_force)
+                call = storage.resolved(call, self._files_for(in_force), deadline)
                 call = replace(call, seconds=_left(call, deadline))
             result = perform(call, backend, convert_case=convert_case)
             return _Unawaited(result) if _in_event_loop() else result
@@ -231,10 +231,10 @@ class Cloud:
             from cloudfn import storage
 
             arguments = self._initialised(api)
-            asked = storage.FUNCTIONS[api].read(keywords if options is None and keywords else options)
-            chosen = settings.in_force(arguments)
+            parameters = storage.FUNCTIONS[api].read(keywords if options is None and keywords else options)
+            in_force = settings.in_force(arguments)
             call = _of_this_invocation(Call(api, {}))
-            result = storage.perform(call, self._files_for(chosen), asked, _deadline(call, chosen))
+            result = storage.perform(call, self._files_for(in_force), parameters, _deadline(call, in_force))
             return _Unawaited(result) if _in_event_loop() else result
         except CloudError as error:
             log_hint(error)
@@ -246,11 +246,11 @@ class Cloud:
             raise CloudError(-1, _NOT_INITIALISED, api=name, hint=cure, retryable=False)
         return self._arguments
 
-    def _files_for(self, chosen: Settings) -> Files:
+    def _files_for(self, in_force: Settings) -> Files:
         from cloudfn import storage
         from cloudfn.backends.files import files_for
 
-        wanted, retired = (chosen, storage.environment(self._env)), None
+        wanted, retired = (in_force, storage.environment(self._env)), None
         with self._lock:
             if self._files is None or self._files[0] != wanted:
                 retired, self._files = self._files, (wanted, files_for(*wanted))
@@ -259,15 +259,15 @@ class Cloud:
             retired[1].close()
         return files
 
-    def _begin(self, name: str, chosen: Settings) -> None:
+    def _begin(self, name: str, in_force: Settings) -> None:
         if not invocation.current().token:  # with that one the call may need no other
-            self._backend_for(chosen).begin(name)
+            self._backend_for(in_force).begin(name)
 
-    def _backend_for(self, chosen: Settings) -> Backend:
+    def _backend_for(self, in_force: Settings) -> Backend:
         retired = None
         with self._lock:
-            if self._backend is None or self._backend[0] != chosen:
-                retired, self._backend = self._backend, (chosen, choose(chosen))
+            if self._backend is None or self._backend[0] != in_force:
+                retired, self._backend = self._backend, (in_force, choose(in_force))
             backend = self._backend[1]
         if retired:
             retired[1].close()
@@ -286,11 +286,11 @@ class _Default(Cloud):
 
         Raises `CloudError`: -401002 for an unknown keyword, -601002 for a bad value.
         """
-        given = settings.sealed(options, keywords)
+        merged = settings.sealed(options, keywords)
         del keywords
         if self._arguments is None:
-            self._arguments = _checked(options, given)
-            self._env = given.get("env")
+            self._arguments = _checked(options, merged)
+            self._env = merged.get("env")
 
 
 def absent(name: str) -> Callable[..., Any]:
@@ -304,8 +304,8 @@ def absent(name: str) -> Callable[..., Any]:
     return refuse
 
 
-def _deadline(call: Call, chosen: Settings) -> Deadline:
-    return Deadline(min(chosen.timeout, call.seconds or math.inf))
+def _deadline(call: Call, in_force: Settings) -> Deadline:
+    return Deadline(min(in_force.timeout, call.seconds or math.inf))
 
 
 def _left(call: Call, deadline: Deadline) -> float:
@@ -419,8 +419,8 @@ class OpenApi:
             raise CloudError(-401003, f"{self!r}:fail {hint}", api=".".join(self._path), hint=hint)
         if not self._path:
             return self._with_options(given[0] if given else keywords)
-        asked = given[0] if given and given[0] is not None else keywords
-        read = partial(params.read, given=asked, convert_case=self._convert_case)
+        parameters = given[0] if given and given[0] is not None else keywords
+        read = partial(params.read, given=parameters, convert_case=self._convert_case)
         return _awaited(partial(self._cloud.call, ".".join(self._path), read, convert_case=self._convert_case))
 
     def _with_options(self, options: object) -> OpenApi:

@@ -14,10 +14,10 @@ _MOST = 1024 * 1024  # bytes; config.json, .env and a token have a thousandth of
 def version(path: str | os.PathLike[str]) -> Version | None:
     """Return a value that changes when the file does; None where there is no file or it is not accessible."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except (OSError, ValueError):
         return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def is_regular(path: str | os.PathLike[str]) -> bool:
@@ -32,9 +32,9 @@ def read(path: str | os.PathLike[str]) -> bytes:
     """Return a file's bytes; OSError where it is no regular file (a pipe would never end), or has over 1 MiB."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(0, "it is no regular file")
-        if found.st_size > _MOST:
-            raise OSError(0, f"it has {found.st_size:,} bytes, more than {_MOST:,}")
+        if status.st_size > _MOST:
+            raise OSError(0, f"it has {status.st_size:,} bytes, more than {_MOST:,}")
         return file.read(_MOST)

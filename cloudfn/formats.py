@@ -46,7 +46,7 @@ HEAD = max(len(signature) for signature, _ in _SIGNATURES)
 def recognise(data: bytes | bytearray | memoryview) -> Format | None:
     """Return the format that the first bytes reveal, or None where they are not a picture's."""
     head = bytes(data[:HEAD])
-    for signature, found in _SIGNATURES:
+    for signature, picture_format in _SIGNATURES:
         if len(head) >= len(signature) and all(s in (_ANY, h) for s, h in zip(signature, head, strict=False)):
-            return found
+            return picture_format
     return None

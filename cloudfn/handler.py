@@ -164,9 +164,9 @@ def function(given: Callable[[Any, Any], Any] | None = None, /, *, raise_errors:
     return wrap if given is None else wrap(given)
 
 
-def is_wrapped(given: object) -> bool:
-    """Return whether `given` was made by `function` or `make_main`, so that any platform may call it."""
-    return getattr(given, _MARK, False) is True
+def is_wrapped(candidate: object) -> bool:
+    """Return whether `candidate` was made by `function` or `make_main`, so that any platform may call it."""
+    return getattr(candidate, _MARK, False) is True
 
 
 def load(path: Path, name: str) -> Callable[[Any, Any], Any]:
@@ -174,10 +174,10 @@ def load(path: Path, name: str) -> Callable[[Any, Any], Any]:
 
     Raises AttributeError where the file has no such function, and whatever `load_file` raises.
     """
-    found = getattr(load_file(path), name, None)
-    if not callable(found):
+    loaded = getattr(load_file(path), name, None)
+    if not callable(loaded):
         raise AttributeError(f"{path} has no function {name}")
-    return found  # type: ignore[no-any-return]
+    return loaded  # type: ignore[no-any-return]
 
 
 def load_file(path: Path) -> ModuleType:

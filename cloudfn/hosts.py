@@ -193,8 +193,8 @@ def current(environment: Mapping[str, str]) -> Host | None:
 
     CloudBase functions run on SCF and have both marks; TCB_ENV alone may be a developer's own.
     """
-    found = next((host for host in _ROWS if host.name != "cloudbase" and _marked(host, environment)), None)
-    return HOSTS["cloudbase"] if found is HOSTS["scf"] and _marked(HOSTS["cloudbase"], environment) else found
+    marked = next((host for host in _ROWS if host.name != "cloudbase" and _marked(host, environment)), None)
+    return HOSTS["cloudbase"] if marked is HOSTS["scf"] and _marked(HOSTS["cloudbase"], environment) else marked
 
 
 def _marked(host: Host, environment: Mapping[str, str]) -> bool:

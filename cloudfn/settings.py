@@ -475,9 +475,9 @@ def _named(text: Secret) -> tuple[Mapping[str, str | Secret], frozenset[str]]:
     from dotenv import dotenv_values
 
     # Secrets may hold "$", so nothing is interpolated.
-    found = dotenv_values(stream=io.StringIO(text.reveal()), interpolate=False)
-    mine = {name: value for name, value in found.items() if name in _SETTINGS and value}
-    return {name: Secret(v) if name in _SECRETS else v for name, v in mine.items()}, frozenset(found)
+    texts = dotenv_values(stream=io.StringIO(text.reveal()), interpolate=False)
+    mine = {name: value for name, value in texts.items() if name in _SETTINGS and value}
+    return {name: Secret(v) if name in _SECRETS else v for name, v in mine.items()}, frozenset(texts)
 
 
 # Variable -> setting; keyword -> setting, the variable in lower case being one too; the variables and keywords, in

@@ -23,12 +23,12 @@ _PICTURE = "img"  # the parameter that takes a picture's bytes in place of imgUr
 _ENVIRONMENT = ("TCB_ENV", "SCF_NAMESPACE", "CBR_ENV_ID")
 
 
-def environment(given: object) -> str:
+def environment(env: object) -> str:
     """Return the environment that `env` of `init` names: a name, or the platform's own; "" where there is none."""
-    if isinstance(given, Mapping):
-        given = given.get("storage") or given.get("default")
-    if isinstance(given, str) and given:
-        return given
+    if isinstance(env, Mapping):
+        env = env.get("storage") or env.get("default")
+    if isinstance(env, str) and env:
+        return env
     variables = settings.environment()
     return next((variables[name] for name in _ENVIRONMENT if variables.get(name)), "")
 
@@ -65,11 +65,11 @@ FUNCTIONS: Mapping[str, Function] = {
 }
 
 
-def perform(call: Call, kept: Files, asked: Any, deadline: Deadline) -> dict[str, Any]:
+def perform(call: Call, kept: Files, parameters: Any, deadline: Deadline) -> dict[str, Any]:
     """Run one of the functions with what it read; the result ends with errMsg, as the SDK's does. One log record."""
     start, code = time.perf_counter(), 0
     try:
-        return {**FUNCTIONS[call.api].answer(kept, call, asked, deadline), "errMsg": f"{call.api}:ok"}
+        return {**FUNCTIONS[call.api].answer(kept, call, parameters, deadline), "errMsg": f"{call.api}:ok"}
     except CloudError as error:
         code = error.errCode
         raise
@@ -85,12 +85,12 @@ def resolved(call: Call, kept: Files, deadline: Deadline) -> Call:
     """
     params: dict[str, Any] = {}
     for name, value in call.params.items():
-        found = kept.resolve(call, value, deadline) if _is_file_id(value) else value
-        if isinstance(found, bytes):
-            content_type = media.sniff(found) or "application/octet-stream"
-            params[_PICTURE] = Media(content_type, found, media.file_name(_PICTURE, content_type)[0])
+        target = kept.resolve(call, value, deadline) if _is_file_id(value) else value
+        if isinstance(target, bytes):
+            content_type = media.sniff(target) or "application/octet-stream"
+            params[_PICTURE] = Media(content_type, target, media.file_name(_PICTURE, content_type)[0])
         else:
-            params[name] = found
+            params[name] = target
     return replace(call, params=params)
 
 

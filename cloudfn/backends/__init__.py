@@ -19,64 +19,64 @@ _log = logging.getLogger("cloudfn")
 _RID = re.compile(r"\brid: ?([0-9a-f]+(?:-[0-9a-f]+)*)")
 
 
-def name_of(chosen: Settings) -> str:
+def name_of(options: Settings) -> str:
     """Return the backend that the settings select, "wechat" or "local".
 
     `auto` is WeChat where credentials are there, else the embedded engine. On a serverless platform without
     credentials it is WeChat too, so that the call fails with 41001: a deployed function must not answer from the
     engine by accident.
     """
-    if chosen.backend != "auto":
-        return chosen.backend
-    return "wechat" if chosen.has_credentials or settings.platform() else "local"
+    if options.backend != "auto":
+        return options.backend
+    return "wechat" if options.has_credentials or settings.platform() else "local"
 
 
-def choose(chosen: Settings) -> Backend:
+def choose(options: Settings) -> Backend:
     """Return a backend for these settings; raise `CloudError` -601002 if they are wrong or a package is missing."""
     try:
-        return _chosen(chosen)
+        return _assembled(options)
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("cloudfn."):
             raise
     raise setup_error("this bundle was made without the engine", "make it with: cloudfn package --backend local")
 
 
-def _chosen(chosen: Settings) -> Backend:
+def _assembled(options: Settings) -> Backend:
     backend: Backend
-    if name_of(chosen) == "wechat":
+    if name_of(options) == "wechat":
         from cloudfn.backends.wechat import WeChat
 
-        backend = WeChat(chosen)
-        if chosen.quota or chosen.shrink or chosen.fallback:
-            backend = _guarded(backend, chosen)
+        backend = WeChat(options)
+        if options.quota or options.shrink or options.fallback:
+            backend = _guarded(backend, options)
     else:
         from cloudfn.backends.local import Local
 
-        if chosen.backend == "auto":
+        if options.backend == "auto":
             _log.warning("no WeChat credentials are set, so the embedded engine answers; CLOUDFN_BACKEND=local says so")
-        backend = Local(chosen)
-    if chosen.cache > 0:
+        backend = Local(options)
+    if options.cache > 0:
         from cloudfn.backends import stores, wrappers
 
-        backend = wrappers.Cached(backend, stores.open_store(chosen.store.reveal()), chosen.cache, chosen.appid)
+        backend = wrappers.Cached(backend, stores.open_store(options.store.reveal()), options.cache, options.appid)
     return backend
 
 
-def _guarded(backend: Backend, chosen: Settings) -> Backend:
+def _guarded(backend: Backend, options: Settings) -> Backend:
     """Wrap WeChat in what spares it calls, from the inside out: the quota, smaller pictures, the engine as fallback."""
     from cloudfn.backends import stores, wrappers
 
-    for quota in chosen.quota:
-        store = stores.open_store(chosen.store.reveal())
-        backend = wrappers.Counted(backend, store, wrappers.Quota(*quota), chosen.appid)
-    if chosen.shrink:
+    for quota in options.quota:
+        store = stores.open_store(options.store.reveal())
+        backend = wrappers.Counted(backend, store, wrappers.Quota(*quota), options.appid)
+    if options.shrink:
         from cloudfn.backends.shrink import Shrunk
 
-        backend = Shrunk(backend, chosen)
-    if chosen.fallback:
+        backend = Shrunk(backend, options)
+    if options.fallback:
         from cloudfn.backends.local import Local
 
-        backend = wrappers.Fallback(backend, Local(chosen), chosen.timeout)
+        backend = wrappers.Fallback(backend, Local(options), options.timeout)
     return backend
 
 

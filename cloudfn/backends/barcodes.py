@@ -47,15 +47,15 @@ def scan(
     except ImportError as error:
         raise missing_extra("img.scanQRCode on this machine", "zxing-cpp", "qrcode") from error
     pixels, size = crop.grey(picture, max_megapixels=max_megapixels, max_jpeg_megapixels=max_jpeg_megapixels)
-    found = [_told(code) for code in zxingcpp.read_barcodes(pixels)]
-    return {"errcode": 0, "errmsg": "ok", "code_results": found, "img_size": {"w": size.width, "h": size.height}}
+    codes = [_described(code) for code in zxingcpp.read_barcodes(pixels)]
+    return {"errcode": 0, "errmsg": "ok", "code_results": codes, "img_size": {"w": size.width, "h": size.height}}
 
 
-def _told(code: Any) -> dict[str, Any]:
+def _described(code: Any) -> dict[str, Any]:
     name = code.format.name
     kind = _TYPES.get(name, name.upper())
-    told: dict[str, Any] = {"type_name": kind, "data": code.text}
+    result: dict[str, Any] = {"type_name": kind, "data": code.text}
     if kind in _WITH_PLACE:
         corners = {theirs: getattr(code.position, ours) for theirs, ours in _CORNERS.items()}
-        told["pos"] = {name: {"x": corner.x, "y": corner.y} for name, corner in corners.items()}
-    return told
+        result["pos"] = {name: {"x": corner.x, "y": corner.y} for name, corner in corners.items()}
+    return result

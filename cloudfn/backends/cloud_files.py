@@ -45,18 +45,18 @@ class CloudFiles:
         """Ask WeChat to delete files."""
         answer = self._ask(call, "/tcb/batchdeletefile", {"fileid_list": list(file_ids)}, deadline)
         return [
-            outcome(_id(item, asked), item.get("status"), item.get("errmsg") or "")
-            for item, asked in _paired(call, answer.get("delete_list"), file_ids)
+            outcome(_id(item, file_id), item.get("status"), item.get("errmsg") or "")
+            for item, file_id in _paired(call, answer.get("delete_list"), file_ids)
         ]
 
     def resolve(self, call: Call, file_id: str, deadline: Deadline) -> str:
         """Return a link that lives just long enough."""
-        found = self._links(call, [Wanted(file_id, _LINK_AGE)], deadline)
-        if not found:
+        links = self._links(call, [Wanted(file_id, _LINK_AGE)], deadline)
+        if not links:
             raise failure(call.api, -601001, "wechat server internal error, the answer holds no file")
-        if found[0]["status"]:
-            raise failure(call.api, found[0]["status"], found[0]["errMsg"])
-        url: str = found[0]["tempFileURL"]
+        if links[0]["status"]:
+            raise failure(call.api, links[0]["status"], links[0]["errMsg"])
+        url: str = links[0]["tempFileURL"]
         return url
 
     def download(self, call: Call, file_id: str, deadline: Deadline) -> bytes:
@@ -80,17 +80,17 @@ class CloudFiles:
             "x-cos-meta-fileid": str(cos_file_id),
         }
         status, body = self._move(call, "POST", url, deadline, fields, content)
-        told = _told(body)
-        if told or not 200 <= status < 300:
-            raise failure(call.api, _FAILED, told or f"上传文件失败: Status:{status}")
+        refusal = _storage_refusal(body)
+        if refusal or not 200 <= status < 300:
+            raise failure(call.api, _FAILED, refusal or f"上传文件失败: Status:{status}")
         return file_id
 
     def _links(self, call: Call, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:
-        asked = [
+        file_list = [
             {"fileid": item.file_id} if item.max_age is None else {"fileid": item.file_id, "max_age": item.max_age}
             for item in wanted
         ]
-        answer = self._ask(call, "/tcb/batchdownloadfile", {"file_list": asked}, deadline)
+        answer = self._ask(call, "/tcb/batchdownloadfile", {"file_list": file_list}, deadline)
         return [
             link(
                 _id(item, one.file_id),
@@ -135,20 +135,20 @@ class CloudFiles:
             raise failure(call.api, error.code, error.text) from None
 
 
-def _id(item: Mapping[str, Any], asked: str) -> str:
+def _id(item: Mapping[str, Any], file_id: str) -> str:
     # One of WeChat's examples calls it "files".
-    return str(item.get("fileid") or item.get("files") or asked)
+    return str(item.get("fileid") or item.get("files") or file_id)
 
 
-def _paired(call: Call, items: object, asked: Sequence[Any]) -> list[tuple[dict[str, Any], Any]]:
+def _paired(call: Call, items: object, requested: Sequence[Any]) -> list[tuple[dict[str, Any], Any]]:
     """Pair an answer's items with those of the request; anything that is not an item is left out, as in the SDK."""
     if not isinstance(items, list):
         raise failure(call.api, -601001, "wechat server internal error, the answer holds no list of files")
     listed = [item for item in items if isinstance(item, dict)]
-    return list(zip(listed, asked, strict=False))
+    return list(zip(listed, requested, strict=False))
 
 
-def _told(body: bytes) -> str:
+def _storage_refusal(body: bytes) -> str:
     """Return the object storage's refusal, `[Code]: Message` as the SDK shows it; "" where the body holds none."""
     text = body[:4096].decode("utf-8", "replace")
     code, message = (re.search(rf"<{name}>([^<]*)</{name}>", text) for name in ("Code", "Message"))

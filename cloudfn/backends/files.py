@@ -35,21 +35,21 @@ class Files(Protocol):
         """Close the connections."""
 
 
-def files_for(chosen: Settings, env: str) -> Files:
+def files_for(options: Settings, env: str) -> Files:
     """Return the files that belong to these settings.
 
     Raises `CloudError` -601002: the local backend without CLOUDFN_STORAGE, WeChat's cloud without an environment.
     """
-    if name_of(chosen) == "wechat":
+    if name_of(options) == "wechat":
         from cloudfn.backends.cloud_files import CloudFiles
 
         if not env:
             cure = 'name it, cloud.init(env="my-env-1a2b3c"), or set TCB_ENV; the console shows it'
             raise setup_error("cloud storage needs the cloud environment", cure)
-        return CloudFiles(chosen, env)
-    if not chosen.storage:
+        return CloudFiles(options, env)
+    if not options.storage:
         cure = "set CLOUDFN_STORAGE to a folder, or CLOUDFN_BACKEND=wechat"
         raise setup_error("the local backend has no cloud storage", cure)
     from cloudfn.backends.folder import Folder
 
-    return Folder(chosen.storage, env)
+    return Folder(options.storage, env)

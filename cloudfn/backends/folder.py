@@ -40,16 +40,16 @@ class Folder:
 
     def read(self, path: str) -> bytes | None:
         """Return the bytes of a file; None where there is none, or the path leads out of the folder."""
-        found = self._inside(path)
+        file = self._inside(path)
         try:
-            return found.read_bytes() if found and found.is_file() else None
+            return file.read_bytes() if file and file.is_file() else None
         except OSError:
             return None
 
     def has(self, path: str) -> bool:
         """Return whether there is such a file."""
-        found = self._inside(path)
-        return bool(found and found.is_file())
+        file = self._inside(path)
+        return bool(file and file.is_file())
 
     def write(self, path: str, content: bytes) -> bool:
         """Store a file, whole or not at all; return False if its path leads out of the folder or is not writable."""
@@ -72,10 +72,10 @@ class Folder:
 
     def remove(self, path: str) -> bool:
         """Delete a file; return False where there is none."""
-        found = self._inside(path)
+        file = self._inside(path)
         try:
-            if found and found.is_file():
-                found.unlink()
+            if file and file.is_file():
+                file.unlink()
                 return True
         except OSError:
             return False
@@ -83,8 +83,8 @@ class Folder:
 
     def links(self, call: Call, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:  # noqa: ARG002
         """Return fileIDs as links, which `imgUrl` understands: no web server stands in front of a folder."""
-        found = [(item, self.has(path_of(item.file_id) or "")) for item in wanted]
-        return [link(item.file_id, 0 if there else NO_FILE, item.file_id, item.max_age) for item, there in found]
+        files = [(item, self.has(path_of(item.file_id) or "")) for item in wanted]
+        return [link(item.file_id, 0 if there else NO_FILE, item.file_id, item.max_age) for item, there in files]
 
     def delete(self, call: Call, file_ids: Sequence[str], deadline: Deadline) -> list[dict[str, Any]]:  # noqa: ARG002
         """Delete files."""

@@ -77,7 +77,7 @@ def _ai_crop(call: Call, find: Find, settings: Settings, trace: Trace) -> dict[s
     if "img" in call.params:
         _warn_of_size(call.api, picture)
     ratios = call.params["ratios"].values if "ratios" in call.params else ()
-    found = find(
+    result = find(
         picture,
         ratios,
         max_megapixels=settings.max_megapixels,
@@ -87,8 +87,8 @@ def _ai_crop(call: Call, find: Find, settings: Settings, trace: Trace) -> dict[s
     return {
         "errcode": 0,
         "errmsg": "ok",
-        "results": [corners(box) for box in found.boxes],
-        "img_size": {"w": found.size.width, "h": found.size.height},
+        "results": [corners(box) for box in result.boxes],
+        "img_size": {"w": result.size.width, "h": result.size.height},
     }
 
 

@@ -22,19 +22,19 @@ _FILE_NAME = re.compile(r"[ !#-\[\]-~]{1,255}")  # printable ASCII without " and
 
 def sniff(data: Bytes) -> str | None:
     """Return the media type that the first bytes reveal, or None where they are not a picture's."""
-    found = formats.recognise(data)
-    return found.media_type if found else None
+    recognised = formats.recognise(data)
+    return recognised.media_type if recognised else None
 
 
-def file_name(field: str, content_type: str, given: str | None = None) -> tuple[str, bool]:
+def file_name(field: str, content_type: str, own: str | None = None) -> tuple[str, bool]:
     """Return the name that a part of this media type travels under, and whether the type is known.
 
     `<field>.<first extension of the type in mime-db 1.52>`, as in wx-server-sdk 4.0.2; `.png` where the type is not
     in that table. A caller's own name is kept when it is plain ASCII: WeChat answers 41005 to any other.
     """
     extension = _extensions().get(content_type)
-    if given and _FILE_NAME.fullmatch(given):
-        return given, extension is not None
+    if own and _FILE_NAME.fullmatch(own):
+        return own, extension is not None
     return f"{field}.{extension or 'png'}", extension is not None
 
 

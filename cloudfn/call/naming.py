@@ -46,5 +46,5 @@ def near(name: str, names: Iterable[str]) -> str | None:
     from difflib import get_close_matches
 
     plain = {re.sub(r"[\W_]", "", candidate).lower(): candidate for candidate in names}
-    found = get_close_matches(re.sub(r"[\W_]", "", name).lower(), plain, n=1, cutoff=0.8)
-    return plain[found[0]] if found else None
+    matches = get_close_matches(re.sub(r"[\W_]", "", name).lower(), plain, n=1, cutoff=0.8)
+    return plain[matches[0]] if matches else None

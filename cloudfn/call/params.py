@@ -65,10 +65,10 @@ def read_event(api: Api, event: object, *, begin: Begin = _nothing) -> Call:
     return _checked(api, {name: event[name] for name in api.fields if event.get(name) is not None}, begin)
 
 
-def _mapping(api: Api, given: object) -> Mapping[Any, Any]:
-    if not isinstance(given, Mapping):
-        raise _refusal(api, "the parameters", _describe(given), api.schema()["description"], wrong_type=True)
-    return given
+def _mapping(api: Api, parameters: object) -> Mapping[Any, Any]:
+    if not isinstance(parameters, Mapping):
+        raise _refusal(api, "the parameters", _describe(parameters), api.schema()["description"], wrong_type=True)
+    return parameters
 
 
 def _checked(api: Api, fields: dict[str, Any], begin: Begin) -> Call:
@@ -115,16 +115,16 @@ def _describe(value: object) -> str:
     return f"a {kind} of length {len(value)}" if isinstance(value, Sized) else f"a {kind}"
 
 
-def _spelled(api: Api, given: Mapping[Any, Any], convert_case: bool) -> dict[str, Any]:
+def _spelled(api: Api, parameters: Mapping[Any, Any], convert_case: bool) -> dict[str, Any]:
     """Return the parameters under the API's camelCase names, without None; raise for a name that the API lacks."""
     wire = {to_snake(name): name for name in api.fields}
-    names = {key: to_snake(str(key)) if convert_case else key for key in given}
+    names = {key: to_snake(str(key)) if convert_case else key for key in parameters}
     for key, name in names.items():
         if name not in wire:
             raise _unknown(api, str(key), api.fields if convert_case else tuple(wire))
     # Names that conversion changes come last, so that of two spellings the camelCase one wins.
-    order = sorted((key for key in given if given[key] is not None), key=lambda key: names[key] != key)
-    return {wire[names[key]]: given[key] for key in order}
+    order = sorted((key for key in parameters if parameters[key] is not None), key=lambda key: names[key] != key)
+    return {wire[names[key]]: parameters[key] for key in order}
 
 
 def _camel_part(part: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -73,16 +73,16 @@ def normalise(api: str, reply: Mapping[str, Any], *, convert_case: bool = True) 
 
 def errcode(api: str, reply: Mapping[str, Any]) -> int:
     """Return the answer's errcode as a number, 0 for success; raise -601001 where it is not one."""
-    given = reply.get("errcode")
-    if given is None or given == "":
+    code = reply.get("errcode")
+    if code is None or code == "":
         return 0
-    if isinstance(given, int) and not isinstance(given, bool):
-        return given
-    if isinstance(given, float) and given.is_integer():
-        return int(given)
-    if isinstance(given, str) and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", given):
-        return int(given)
-    raise failure(api, -601001, f"wechat server internal error, errcode is no number: {json.dumps(given)[:_SHOWN]}")
+    if isinstance(code, int) and not isinstance(code, bool):
+        return code
+    if isinstance(code, float) and code.is_integer():
+        return int(code)
+    if isinstance(code, str) and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", code):
+        return int(code)
+    raise failure(api, -601001, f"wechat server internal error, errcode is no number: {json.dumps(code)[:_SHOWN]}")
 
 
 def _no_constant(name: str) -> None:

@@ -35,16 +35,16 @@ def path_of(file_id: str) -> str | None:
     return match["path"] if match else None
 
 
-def read_links(given: object) -> list[Wanted]:
+def read_links(parameters: object) -> list[Wanted]:
     """Read `getTempFileURL`'s parameters: the files to link to. Raise `CloudError`."""
     api = "getTempFileURL"
-    return [_wanted(api, item) for item in _at_most(api, _field(api, given, "fileList", "array"))]
+    return [_wanted(api, item) for item in _at_most(api, _field(api, parameters, "fileList", "array"))]
 
 
-def read_deletion(given: object) -> list[str]:
+def read_deletion(parameters: object) -> list[str]:
     """Read `deleteFile`'s parameters: the fileIDs to delete. Raise `CloudError`."""
     api = "deleteFile"
-    items = _field(api, given, "fileList", "array")
+    items = _field(api, parameters, "fileList", "array")
     for index, item in enumerate(items):
         if not isinstance(item, str):
             words = f"Type of fileList[{index}] must be string instead of {_type_of(item)}"
@@ -54,20 +54,20 @@ def read_deletion(given: object) -> list[str]:
     return _at_most(api, items)
 
 
-def read_download(given: object) -> str:
+def read_download(parameters: object) -> str:
     """Read `downloadFile`'s parameters: the fileID. Raise `CloudError`."""
-    file_id: str = _field("downloadFile", given, "fileID", "string")
+    file_id: str = _field("downloadFile", parameters, "fileID", "string")
     return file_id
 
 
-def read_upload(given: object) -> tuple[str, bytes]:
+def read_upload(parameters: object) -> tuple[str, bytes]:
     """Read `uploadFile`'s parameters: the path and the bytes; a file object is read. Raise `CloudError`."""
     api = "uploadFile"
-    path: str = _field(api, given, "cloudPath", "string")
-    assert isinstance(given, Mapping)
-    content = given.get("fileContent")
+    path: str = _field(api, parameters, "cloudPath", "string")
+    assert isinstance(parameters, Mapping)
+    content = parameters.get("fileContent")
     if content is None or (isinstance(content, (str, int, float)) and not content):
-        came = _type_of(content) if "fileContent" in given else "undefined"
+        came = _type_of(content) if "fileContent" in parameters else "undefined"
         raise refused(api, f"Type of fileContent must be fs.ReadStream instead of {came}", _CONTENT_CURE)
     if not path.strip("/"):
         raise refused(api, "cloudPath is empty", 'give the path under which the file is kept, such as "cut/a.jpg"')
@@ -83,9 +83,9 @@ _CONTENT_CURE = "give the file's bytes, or a file that is open for reading in bi
 
 def link(file_id: str, status: object, url: str, max_age: int | None, words: object = "") -> dict[str, Any]:
     """Return one file of `getTempFileURL`'s result; `status` 0 is success, `words` are the cloud's own."""
-    told = outcome(file_id, status, words)
+    common = outcome(file_id, status, words)
     age = {} if max_age is None else {"maxAge": max_age}
-    return {**told, **age, "tempFileURL": "" if told["status"] else url}
+    return {**common, **age, "tempFileURL": "" if common["status"] else url}
 
 
 def outcome(file_id: str, status: object, words: object = "") -> dict[str, Any]:
@@ -132,16 +132,16 @@ def _at_most(api: str, items: list[Any]) -> list[Any]:
     return items
 
 
-def _field(api: str, given: object, name: str, kind: str) -> Any:
+def _field(api: str, parameters: object, name: str, kind: str) -> Any:
     """Return the parameter `name`, of this JavaScript type; raise in the SDK's words."""
     cure = f"give one mapping with {name}, or keywords"
-    if given is None:
+    if parameters is None:
         raise refused(api, f"undefined . Params for {api} must be an object instead of undefined", cure)
-    if not isinstance(given, Mapping):
-        raise _wrong_type(api, f"parameter should be object instead of {_name_of(given)}; ", cure)
-    value = given.get(name)
+    if not isinstance(parameters, Mapping):
+        raise _wrong_type(api, f"parameter should be object instead of {_name_of(parameters)}; ", cure)
+    value = parameters.get(name)
     if _name_of(value) != kind:
-        came = _name_of(value) if name in given else "undefined"
+        came = _name_of(value) if name in parameters else "undefined"
         raise _wrong_type(api, f"parameter.{name} should be {kind} instead of {came};", cure)
     return [*value] if isinstance(value, (list, tuple)) else value
 

@@ -191,8 +191,8 @@ class HTTPConnection(urllib3.connection.HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         try:
-            found = look_up(self._dns_host, self.port) if self.addresses is None else self.addresses
-            return _connect(found, self.socket_options or ())
+            addresses = look_up(self._dns_host, self.port) if self.addresses is None else self.addresses
+            return _connect(addresses, self.socket_options or ())
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         except TimeoutError as error:

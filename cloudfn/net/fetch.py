@@ -201,19 +201,19 @@ def _target(url: str, allowed: frozenset[str]) -> _Target:
 def _addresses(target: _Target, resolve: Resolve) -> Sequence[AddressInfo]:
     """Return the host's addresses; raise unless every one is public or the host is allowed."""
     try:
-        found = look_up(target.host, target.port, resolve)
+        addresses = look_up(target.host, target.port, resolve)
     except (socket.gaierror, UnicodeError):
-        found = ()
-    if not found:
+        addresses = ()
+    if not addresses:
         raise _RefusedError(f"the host {target.host} has no address", "check its spelling")
-    for address in () if target.allowed else [str(info[4][0]) for info in found]:
+    for address in () if target.allowed else [str(info[4][0]) for info in addresses]:
         kind = _kind(ip_address(address.partition("%")[0]))
         if kind:
             raise _RefusedError(
                 f"the host {target.host} has the {kind} address {address}",
                 "use a public URL, send the picture's bytes as img, or allow the host with CLOUDFN_ALLOW_HOSTS",
             )
-    return found
+    return addresses
 
 
 def _kind(address: IPv4Address | IPv6Address) -> str:

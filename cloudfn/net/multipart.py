@@ -89,10 +89,10 @@ def _part(body: bytes, start: int, end: int) -> Part:
 
 def _parameters(header: str) -> dict[str, str]:
     """Return a header's parameters; RFC 5987's `name*=utf-8''...` counts where there is no plain `name`."""
-    found = {
+    parameters = {
         key.lower(): _ESCAPED.sub(r"\1", quoted) or word.strip() for key, quoted, word in _PARAMETER.findall(header)
     }
-    for key in [key for key in found if key.endswith("*")]:
-        charset, encoded = found[key].lower().partition("'")[0], found[key].split("'", 2)[-1]
-        found.setdefault(key[:-1], unquote(encoded, "latin-1" if charset == "iso-8859-1" else "utf-8"))
-    return found
+    for key in [key for key in parameters if key.endswith("*")]:
+        charset, encoded = parameters[key].lower().partition("'")[0], parameters[key].split("'", 2)[-1]
+        parameters.setdefault(key[:-1], unquote(encoded, "latin-1" if charset == "iso-8859-1" else "utf-8"))
+    return parameters

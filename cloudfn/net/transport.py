@@ -238,8 +238,8 @@ def _environment_proxy(url: str) -> Secret | None:
         return None
     from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
 
-    found = select_proxy(url, get_environ_proxies(url))
-    return Secret(prepend_scheme_if_needed(found, "http")) if found else None  # type: ignore[no-untyped-call]
+    proxy = select_proxy(url, get_environ_proxies(url))
+    return Secret(prepend_scheme_if_needed(proxy, "http")) if proxy else None  # type: ignore[no-untyped-call]
 
 
 def _query(query: Mapping[str, str | Secret]) -> memoryview:

@@ -137,12 +137,12 @@ def _dumped(value: Any) -> bytes:
         return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise _fault(
-            f"what the function returned is no JSON ({_told(error)})",
+            f"what the function returned is no JSON ({_reason(error)})",
             "return JSON, text or bytes; a picture among other things goes as base64",
         ) from error
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """Return the error's reason in words that hold no value: json's TypeErrors name the type alone."""
     return str(error) if isinstance(error, TypeError) else type(error).__name__
 

@@ -133,7 +133,7 @@ class RestApi(Gateway):
         if not has(event, "httpMethod", "requestContext") or not has(event, "path"):
             return has(event, "resource", "requestContext", "httpMethod")
         marks = ("resource", "multiValueHeaders", "multiValueQueryStringParameters")
-        told = get(event, "requestContext")
+        request_context = get(event, "requestContext")
         return any(name in event for name in marks) or any(
-            has(told, name) for name in ("accountId", "resourceId", "resourcePath", "domainName", "protocol")
+            has(request_context, name) for name in ("accountId", "resourceId", "resourcePath", "domainName", "protocol")
         )

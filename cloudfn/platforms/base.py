@@ -271,8 +271,8 @@ def has(event: Any, *names: str) -> bool:
 def headers_of(*candidates: Any) -> Headers:
     """Return the headers of one or two mappings of values or lists; where both name one, that with more values."""
     lists: dict[str, list[str]] = {}
-    for given in candidates:
-        for name, value in given.items() if isinstance(given, Mapping) else ():
+    for candidate in candidates:
+        for name, value in candidate.items() if isinstance(candidate, Mapping) else ():
             values = _strings(value)
             if len(values) >= len(lists.get(str(name).lower(), ())):
                 lists[str(name).lower()] = values
@@ -284,11 +284,13 @@ def query_of(*candidates: Any, decode: Callable[[str], str] = str) -> Values:
 
     `decode` is for platforms that hand over the values of their mappings as they stood in the address.
     """
-    for given in candidates:
-        if given and isinstance(given, str):
-            return Values(parse_qsl(given.removeprefix("?"), keep_blank_values=True))
-        if given and isinstance(given, Mapping):
-            return Values((decode(str(name)), decode(value)) for name in given for value in _strings(given[name]))
+    for candidate in candidates:
+        if candidate and isinstance(candidate, str):
+            return Values(parse_qsl(candidate.removeprefix("?"), keep_blank_values=True))
+        if candidate and isinstance(candidate, Mapping):
+            return Values(
+                (decode(str(name)), decode(value)) for name in candidate for value in _strings(candidate[name])
+            )
     return Values()
 
 

@@ -268,13 +268,14 @@ def _objects(value: Any, around: Mapping[str, Any], depth: int) -> Iterator[Stor
     elif isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         yield from _objects(_json(value), around, depth + 1)
     elif isinstance(value, Mapping):
-        found = _s3(value, around) or _cos(value, around) or _google(value, around)
-        if found:
-            yield found
+        stored = _s3(value, around) or _cos(value, around) or _google(value, around)
+        if stored:
+            yield stored
             return
-        told = {**around, **_texts(value), **_texts(value.get("event"))}  # COS puts what happened beside the file
+        # COS puts what happened beside the file.
+        nearby = {**around, **_texts(value), **_texts(value.get("event"))}
         for item in value.values():
-            yield from _objects(item, told, depth + 1)
+            yield from _objects(item, nearby, depth + 1)
 
 
 def _texts(value: Any) -> dict[str, str]:

@@ -34,8 +34,10 @@ class FunctionUrl(Gateway):
 
     @classmethod
     def matches(cls, event: Any) -> bool:
-        told = get(event, "requestContext")
-        return has(event, "httpMethod", "path", "headers", "queryString") and not (told and told.keys() - {"sourceIp"})
+        context = get(event, "requestContext")
+        return has(event, "httpMethod", "path", "headers", "queryString") and not (
+            context and context.keys() - {"sourceIp"}
+        )
 
 
 class Clb(Gateway):

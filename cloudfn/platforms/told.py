@@ -33,8 +33,8 @@ def seconds_left(form: Form, context: Any, *, trigger: float | None = None) -> f
 
     `trigger` is what an HTTP trigger waits where it is not the form's own, as for a REST API whose 29 s were raised.
     """
-    told = [left for left in (_seconds(context), trigger or form.seconds) if left is not None]
-    return min(told, default=None)
+    limits = [left for left in (_seconds(context), trigger or form.seconds) if left is not None]
+    return min(limits, default=None)
 
 
 def _seconds(context: Any) -> float | None:

@@ -108,5 +108,5 @@ def caller(headers: Mapping[str, str]) -> dict[str, str | int]:
     """
     if not headers.get("x-wx-source"):
         return {}
-    found = {name: headers.get(f"x-wx-{name.lower().replace('_', '-')}") for name in _CALLER}
-    return {name: value for name, value in found.items() if value}
+    values = {name: headers.get(f"x-wx-{name.lower().replace('_', '-')}") for name in _CALLER}
+    return {name: value for name, value in values.items() if value}
