@@ -83,9 +83,9 @@ def _guarded(backend: Backend, options: Settings) -> Backend:
 def perform(call: Call, backend: Backend, *, convert_case: bool = True) -> dict[str, Any]:
     """Run a checked call and return the SDK's result, or raise `CloudError`, whichever backend answers.
 
-    Either way one record goes to the log (INFO): api, backend, who answered (the backend, `cache`, or `local` in
-    WeChat's place, and then because of which code), code, attempts, milliseconds, bytes (of the body or the picture),
-    WeChat's rid and the platform's id of the request, each also an attribute of the record.
+    Either way one record goes to the log (INFO): api, backend, code, attempts, milliseconds, bytes (of the body or the
+    picture), WeChat's rid, the platform's id of the request, and who answered (the backend, `cache`, or `local` in
+    WeChat's place, and then because of which code), each also an attribute of the record.
     """
     trace, start, said = Trace(), time.perf_counter(), ("", -1)
     try:
@@ -99,14 +99,14 @@ def perform(call: Call, backend: Backend, *, convert_case: bool = True) -> dict[
         facts = {
             "api": call.api,
             "backend": backend.name,
-            "answered": trace.answered_by or backend.name,
-            "because": trace.because,
             "code": said[1],
             "attempts": trace.attempts,
             "milliseconds": round((time.perf_counter() - start) * 1000, 1),
             "bytes": trace.bytes,
             "rid": rid[1] if rid else "",
             "request_id": invocation.current().request_id,
+            "answered": trace.answered_by or backend.name,
+            "because": trace.because,
         }
         _log.info(" ".join(f"{name}=%({name})s" for name in facts), facts, extra=facts)
     return result

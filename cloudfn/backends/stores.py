@@ -18,7 +18,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -247,12 +247,22 @@ class Redis:
         except ImportError:
             raise missing_extra("CLOUDFN_STORE=redis://", "the package redis", "redis") from None
         self._error: type[Exception] = redis.RedisError
+        self._open: Callable[[], Any] = partial(
+            redis.Redis.from_url,
+            url,
+            socket_timeout=_SECONDS,
+            socket_connect_timeout=_SECONDS,
+            health_check_interval=30,
+        )
         try:
-            self._client: Any = redis.Redis.from_url(
-                url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS, health_check_interval=30
-            )
+            self.after_fork()
         except ValueError:
             raise setting_error("CLOUDFN_STORE", "an address that is none", "redis://host:6379/0") from None
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """Connect anew: in a child another thread may have held a lock of the client that is the parent's."""
+        self._client = self._open()
         # The counter's life begins with its first use, in the same step.
         self._count = self._client.register_script(
             "local n = redis.call('incrby', KEYS[1], ARGV[1]) "
