@@ -1,8 +1,8 @@
 """Chunks of pictures on `concurrent.futures` executors: few under way at a time, nothing lost with a worker.
 
-A slot is an executor whose chunks share one fate: when a worker of it dies, all that it had under way is in doubt. So
-each process is an executor of its own, and a death costs the others nothing. What is in doubt is run again, one picture
-at a time with nothing beside it; a picture with which a worker dies again and again is set aside.
+A slot is an executor whose chunks share one fate: when a worker of it dies, all its work under way is in doubt. So
+each process is an executor of its own, and a death costs the others nothing. Work in doubt is run again, one picture
+at a time with nothing beside it; a picture that kills its worker again and again is set aside.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Slot:
         return self.executor.submit(function, *args)
 
     def restart(self) -> None:
-        """Leave a broken executor to its end; the next work starts another. Raises CloudError where none can start."""
+        """Drop a broken executor; the next work starts another. Raises CloudError where none can start."""
         self.deaths += 1
         if self.deaths > _DEATHS:
             cure = 'call it below `if __name__ == "__main__":`, and see what the workers say on stderr'
@@ -170,7 +170,7 @@ class Run:
         except slot.lost:
             yield from self._lost(slot, chunk, alone)
             return
-        except (CancelledError, OSError) as error:  # Dask's, when its scheduler has gone
+        except (CancelledError, OSError) as error:  # Dask's, when its scheduler is gone
             self._halt = self._halt or refusal(
                 -601003, f"the workers cannot be reached any more ({type(error).__name__})", "go on with --resume"
             )
@@ -211,7 +211,7 @@ class Run:
 
 
 def processes(task: Task, workers: int) -> list[Slot]:
-    """Return a slot for each of so many processes on this machine."""
+    """Return slots for this many processes on this machine, one for each."""
     # A forked worker would inherit the locks that this process' threads hold at that moment.
     start = partial(_Process, 1, multiprocessing.get_context("spawn"), prepare_process)
     return [Slot(start, lambda: 2, partial(crop_chunk, task), partial(warm_up, task)) for _ in range(max(1, workers))]
@@ -221,7 +221,7 @@ class _Process(ProcessPoolExecutor):
     """A process that ignores Ctrl-C, which a terminal sends to it too: its parent ends it."""
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        with _uninterrupted():  # the process may be started now
+        with _sigint_blocked():  # the process may be started now
             return super().submit(function, *args, **kwargs)
 
 
@@ -247,9 +247,9 @@ def threads(cropper: Cropper, workers: int) -> list[Slot]:
 
 
 def own(executor: Executor, task: Task, workers: int) -> list[Slot]:
-    """Return a slot with the caller's executor, which stays open, for so many chunks at a time."""
+    """Return a slot with the caller's executor, which stays open, for this many chunks at a time."""
     lost: tuple[type[BaseException], ...] = (BrokenExecutor, *_killed_worker())
-    return [Slot(lambda: _Kept(executor), lambda: 2 * workers, partial(crop_chunk, task), lost=lost, patience=1)]
+    return [Slot(lambda: _Borrowed(executor), lambda: 2 * workers, partial(crop_chunk, task), lost=lost, patience=1)]
 
 
 @contextlib.contextmanager
@@ -290,7 +290,7 @@ def _killed_worker() -> tuple[type[BaseException], ...]:
     return (killed,) if killed else ()
 
 
-class _Kept(Executor):
+class _Borrowed(Executor):
     """A caller's executor, which is not shut down."""
 
     def __init__(self, executor: Executor) -> None:
@@ -301,7 +301,7 @@ class _Kept(Executor):
 
 
 @contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
+def _sigint_blocked() -> Iterator[None]:
     """Block SIGINT, for good, in the processes that are started inside the block."""
     if os.name == "nt" or threading.current_thread() is not threading.main_thread():
         yield

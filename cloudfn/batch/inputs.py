@@ -1,7 +1,7 @@
 """The inputs of a batch, listed lazily: files, folders, globs, manifests, standard input, URLs.
 
-However much there is, one batch of names of one folder is held at a time. What cannot be read is an item with an
-error, and the rest goes on.
+However much there is, one batch of names of one folder is held at a time. An unreadable source is an item with
+an error, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cloudfn.errors import CloudError, refusal, setup_error
 Source: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Item"
 
 ENDINGS = ("jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "bmp", "tif", "tiff", "avif", "heic", "heif")
-_FIELDS = ("input", "path", "url", "imgUrl")  # that may hold a manifest's path or URL; the first that is there counts
+_FIELDS = ("input", "path", "url", "imgUrl")  # that may hold a manifest's path or URL; the first one present counts
 _AT_ONCE = 10_000  # names of a folder that are sorted together: a larger folder comes in several sorted parts
 _LONGEST_LINE = 65_536  # bytes; no path or URL comes near it
 _LARGEST_STDIN = 512 << 20  # bytes of a picture
@@ -178,11 +178,11 @@ def _lines(file: IO[bytes], name: str) -> Iterator[Item]:
             try:
                 entry = json.loads(line)
             except (ValueError, RecursionError) as error:
-                yield Item(where, error=_rubbish(f"is no JSON ({error})"))
+                yield Item(where, error=_malformed(f"is no JSON ({error})"))
             else:
                 yield _entry(entry, "", where)
         elif "\0" in line:
-            yield Item(where, error=_rubbish("holds a NUL byte"))
+            yield Item(where, error=_malformed("holds a NUL byte"))
         else:
             yield Item(line)
 
@@ -195,7 +195,7 @@ def _table(file: IO[bytes], name: str) -> Iterator[Item]:
         try:
             row = [] if isinstance(line, CloudError) else next(csv.reader([line], strict=True), [])
         except csv.Error as error:
-            yield Item(where, error=_rubbish(f"is no CSV ({error})"))
+            yield Item(where, error=_malformed(f"is no CSV ({error})"))
             continue
         if isinstance(line, CloudError):
             yield Item(where, error=line)
@@ -226,7 +226,7 @@ def _numbered(file: IO[bytes]) -> Iterator[tuple[int, str | CloudError]]:
         if len(raw) > _LONGEST_LINE and not raw.endswith(b"\n"):
             while (rest := file.readline(_LONGEST_LINE)) and not rest.endswith(b"\n"):
                 pass
-            yield number, _rubbish(f"has more than {_LONGEST_LINE:,} bytes")
+            yield number, _malformed(f"has more than {_LONGEST_LINE:,} bytes")
             continue
         if number == 1:
             raw = raw.removeprefix(b"\xef\xbb\xbf")
@@ -238,21 +238,21 @@ def _numbered(file: IO[bytes]) -> Iterator[tuple[int, str | CloudError]]:
 def _entry(entry: object, ratios: str, where: str) -> Item:
     """Return one picture of a manifest: its path or URL, and perhaps ratios of its own."""
     if not isinstance(entry, Mapping):
-        return Item(where, error=_rubbish("is no JSON object"))
+        return Item(where, error=_malformed("is no JSON object"))
     source = next((entry[field] for field in _FIELDS if entry.get(field)), None)
     if isinstance(source, os.PathLike):
         source = os.fspath(source)
     if not isinstance(source, str) or "\0" in source:
-        return Item(where, error=_rubbish(f"has no path or URL in any of {', '.join(_FIELDS)}"))
+        return Item(where, error=_malformed(f"has no path or URL in any of {', '.join(_FIELDS)}"))
     own = entry.get("ratios")
     if isinstance(own, (list, tuple)):
         own = ",".join(str(ratio) for ratio in own)
     elif isinstance(own, (int, float)) and not isinstance(own, bool):
         own = str(own)
     if own is not None and not isinstance(own, str):
-        return Item(where, error=_rubbish("has ratios that are neither text nor a list"))
+        return Item(where, error=_malformed("has ratios that are neither text nor a list"))
     return Item(source, (own or ratios).strip())
 
 
-def _rubbish(problem: str) -> CloudError:
+def _malformed(problem: str) -> CloudError:
     return refusal(-401002, f"the line {problem}", 'write a path, a URL, or {"input": ..., "ratios": ...}')

@@ -102,10 +102,10 @@ class Results:
     """The file of results; `path` None keeps nothing and only tells pictures apart."""
 
     def __init__(self, path: Path | None, *, resume: bool = False, retry_failed: bool = False) -> None:
-        """Open the file, and read what it holds where the run goes on.
+        """Open the file, and read its lines where the run resumes it.
 
-        Raises CloudError -601002: it has lines already and the run does not go on, it is not one of ours, another run
-        writes it, or it cannot be written.
+        Raises CloudError -601002: it has lines already and the run does not resume it, it is not a file of results,
+        another run writes it, or it cannot be written.
         """
         self.register = Register()
         self.done = 0  # pictures with a line that counts

@@ -50,7 +50,7 @@ class Batch:
     rate: float | None = None
     stop: Callable[[], bool] = lambda: False
     stdin: BinaryIO | None = None
-    # A command's own: pictures are worked on in this thread, in order, by this backend, with this besides.
+    # For commands: pictures are worked on in this thread, in order, by this backend, with this extra step.
     here: Backend | None = None
     also: Also | None = None
 
@@ -96,7 +96,7 @@ class Batch:
             if self.rate:
                 pause = Pace(self.rate).pause
             if self.quota is not None:
-                wanted = _within(wanted, self.quota - results.calls_on(today), self.quota)
+                wanted = _until_quota(wanted, self.quota - results.calls_on(today), self.quota)
             slots = stack.enter_context(self._slots(current))
             try:
                 for done in executors.Run(wanted, slots, self.stop, pause, self.backend):
@@ -107,7 +107,7 @@ class Batch:
                     self.done += 1
                     self.failures[done.line["errCode"]] += 1
                     yield done
-            except CloudError:  # what was done until then is worth a page
+            except CloudError:  # the pictures done until then are worth a page
                 if sheet:
                     sheet.close()
                 raise
@@ -185,7 +185,7 @@ def _make_folder(folder: str) -> None:
         raise setup_error(problem, "name a folder that can be written to") from None
 
 
-def _within(items: Iterator[Item], left: int, quota: int) -> Iterator[Item]:
+def _until_quota(items: Iterator[Item], left: int, quota: int) -> Iterator[Item]:
     for item in items:
         if left <= 0:
             problem = f"today's quota of {quota} calls is used up"

@@ -1,7 +1,7 @@
 """The contact sheet: an HTML page of small pictures with their boxes drawn over them.
 
 The small pictures lie in a folder beside the page, are loaded as they come into view, and take some 3 KB each; the page
-itself some 500 bytes for each picture. What is out of view costs the browser no layout.
+itself some 500 bytes for each picture. Pictures out of view cost the browser no layout.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ Also: TypeAlias = Callable[[Item, bytes, dict[str, Any]], dict[str, Any]]
 
 
 def crop_chunk(task: Task, items: Sequence[Item]) -> list[Done]:
-    """Work on some pictures in a process that has nothing but this call; the backend is kept for the next one."""
+    """Crop some pictures in a process that keeps nothing but its backend between calls."""
     return _cropper(task)(items)
 
 
@@ -67,7 +67,7 @@ class Cropper:
         return [self._done(item) for item in items]
 
     def close(self) -> None:
-        """Give back the backend's connections."""
+        """Close the backend's connections."""
         self._backend.close()
 
     def _done(self, item: Item) -> Done:

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone, as with `| head`: what Python would still flush goes nowhere.
+        # The reader of our output has gone, as with `| head`: whatever Python would still flush goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
@@ -68,7 +68,7 @@ def _make_streams_safe() -> None:
     """Send output nowhere where the caller closed stdout or stderr, and escape what an encoding cannot hold."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # the descriptor is free: the next file to be opened would get it, and all that is printed
+        if stream is None:  # the descriptor is free: the next file to be opened would get it, and everything printed
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open to the end
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

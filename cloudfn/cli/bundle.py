@@ -2,7 +2,7 @@
 
 At the top lie the platform's entry file, config.json, cloudfn's own files, copied from the package that runs now, and
 what it depends on, fetched by pip for the platform's Python, libc and processor; the folder of a user's own function
-is `function/`. What the chosen backend never imports stays out. Where this machine has the bundle's Python, compiled
+is `function/`. Whatever the backend never imports stays out. Where this machine has the bundle's Python, compiled
 code lies beside the source, so that a first start on a slow share of a processor has nothing to compile. The same
 inputs give the same bytes: names are sorted, times and permissions fixed, and nothing goes in of this machine.
 """
@@ -43,19 +43,19 @@ ARCHITECTURES: Mapping[str, str] = {"x86_64": "x86_64", "arm64": "aarch64"}
 _OLDEST_GLIBC = {"x86_64": 5, "aarch64": 17}
 _ALIASES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
-# Of cloudfn itself: what only a developer's machine needs, and what a backend never imports.
+# Files of cloudfn itself that only a developer's machine needs, and those that a backend never imports.
 _NOT_DEPLOYED = ("cli", "server", "batch", "__main__.py", "testing.py")
 _ENGINE = ("crop", "boxes.py", "backends/local.py", "backends/shrink.py")
 _UNUSED: Mapping[str, tuple[str, ...]] = {"wechat": _ENGINE, "local": ()}
-# Of what pip installs: scripts, and records of this very installation.
+# Files that pip installs and a bundle does not need: scripts, and records of this very installation.
 _PIP_NOISE = re.compile(r"(bin/.*|[^/]+\.dist-info/(RECORD|INSTALLER|REQUESTED|direct_url\.json))")
-# What nothing imports at run time: tests, types, sources of compiled modules. charset-normalizer has every compiled
-# module in Python too, and only guesses what an answer without a charset is in.
+# Files that nothing imports at run time: tests, types, sources of compiled modules. charset-normalizer has every
+# compiled module in Python too, and only guesses the charset of an answer that names none.
 _NEVER_IMPORTED = (
     *("tests", "benchmarks", "include", "*.pyi", "*.pxd", "*.pyx", "*.h", "*.c", "*.a", "*.lib"),
     "charset_normalizer/*.so",
 )
-# Of a function's folder: what tools leave behind; and every name that begins with a dot, and earlier bundles.
+# Files that tools leave behind in a function's folder; hidden files and earlier bundles stay out too.
 _LEFT_OUT = ("__pycache__", "*.pyc", "*.zip", "*.tar", "*.tar.gz", "*.tgz", "*.whl", "node_modules", "venv")
 # In lower case; names are compared without regard to it.
 _SECRETS = (
@@ -83,7 +83,7 @@ class Plan:
 
     @property
     def version(self) -> str:
-        """The Python that the bundle is for."""
+        """Return the version of Python that the bundle is for."""
         return self.python or self.host.python
 
 
@@ -104,7 +104,7 @@ def build(plan: Plan, out: Path) -> Made:
     Raises `CloudError`: -604101 without a config.json that grants img.aiCrop, -601002 for a secret among the
     function's files, for what pip cannot fetch, and for a bundle over the platform's limits.
     """
-    files = _own(plan, out.absolute())
+    files = _own_files(plan, out.absolute())
     with tempfile.TemporaryDirectory(prefix="cloudfn-") as folder:
         target = Path(folder) / "vendored"
         _fetch(plan, target)
@@ -125,17 +125,17 @@ def build(plan: Plan, out: Path) -> Made:
 
 def listing(plan: Plan, out: Path) -> list[str]:
     """Return the names of all files that go in; of packages the requirements, which come last. Raises as `build`."""
-    return [*sorted(_own(plan, out.absolute())), *(f"pip: {requirement}" for requirement in _requirements(plan))]
+    return [*sorted(_own_files(plan, out.absolute())), *(f"pip: {requirement}" for requirement in _requirements(plan))]
 
 
-def _own(plan: Plan, out: Path) -> dict[str, Path | bytes]:
+def _own_files(plan: Plan, out: Path) -> dict[str, Path | bytes]:
     """Return everything that pip does not fetch: name in the bundle -> a file or its content."""
     files: dict[str, Path | bytes] = {plan.host.entry: _entry(plan).encode()}
     if plan.host.container:
         files["Dockerfile"] = _DOCKERFILE.format(python=plan.version).encode()
     if plan.function:
         settings.use_code_folder(plan.function[0].absolute().parent)
-        files |= {f"function/{name}": path for name, path in _of_the_function(plan, out)}
+        files |= {f"function/{name}": path for name, path in _function_files(plan, out)}
     files["config.json"] = permissions.check("img.aiCrop", settings.load().config)
     _check_contents(files)
     home = Path(__file__).parents[1]
@@ -153,7 +153,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
             yield path.relative_to(folder).as_posix(), path
 
 
-def _of_the_function(plan: Plan, out: Path) -> Iterator[tuple[str, Path]]:
+def _function_files(plan: Plan, out: Path) -> Iterator[tuple[str, Path]]:
     """Return the function's files without what tools leave behind; raises for a secret and for an outside link."""
     assert plan.function
     folder = plan.function[0].resolve().parent

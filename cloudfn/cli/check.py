@@ -21,9 +21,9 @@ from cloudfn.settings import Settings
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 
-# Before this day no release of this package existed: a clock that shows less is wrong.
+# No release of this package is older than this day: a clock that shows less is wrong.
 _RELEASED = 1_767_225_600  # 2026-01-01 UTC
-_SHORTEST_TOKEN = 64  # WeChat's tokens have more than 100 characters; what is this short is no token
+_SHORTEST_TOKEN = 64  # WeChat's tokens have more than 100 characters; fewer than this are a mistake
 
 
 class Finding(NamedTuple):

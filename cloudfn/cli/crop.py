@@ -58,14 +58,14 @@ class _Finder:
 
     def __init__(self, focus: Sequence[tuple[float, ...]]) -> None:
         self._focus = focus
-        self.found: crop.Found | None = None
+        self.last: crop.Found | None = None
 
     def __call__(self, picture: bytes, ratios: Sequence[float], **limits: float) -> crop.Found:
         try:
-            self.found = crop.find(picture, ratios, focus=self._focus, **limits)
+            self.last = crop.find(picture, ratios, focus=self._focus, **limits)
         except ValueError as error:
             wrong_use("crop", f"--focus: {error}")
-        return self.found
+        return self.last
 
 
 class _Drawings:
@@ -87,8 +87,8 @@ class _Drawings:
             boxes = [half_open(box) for box in result["results"]]
             drawn = preview.draw(data, boxes, texts, self._preview.suffix.lower(), limits)
             written["preview"] = _written(self._preview, drawn)
-        if self._explain and self._finder.found:
-            why = self._finder.found.explain()
+        if self._explain and self._finder.last:
+            why = self._finder.last.explain()
             drawn = preview.explain(data, why, texts, self._explain.suffix.lower(), limits)
             written["explain"] = _written(self._explain, drawn)
         return written

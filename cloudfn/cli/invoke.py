@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Call the function with the event; its answer goes to stdout as JSON, what it prints itself to stderr."""
+    """Call the function with the event; its answer goes to stdout as JSON, its own prints to stderr."""
     seconds = _seconds(arguments)
     event = _event(arguments)
     with contextlib.redirect_stdout(sys.stderr):

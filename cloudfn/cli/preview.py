@@ -19,7 +19,7 @@ EXTENSIONS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _SIDE = 1600
 # Distinct on any photograph and to colour-blind readers: Okabe & Ito, "Color Universal Design", 2008.
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442")
-_DIMMED = 0.45  # how bright what every box cuts away still is
+_DIMMED = 0.45  # brightness of the parts that every box cuts away
 
 _Corners = tuple[int, int, int, int]
 
@@ -33,7 +33,7 @@ def draw(
 ) -> bytes:
     """Return the picture as displayed, at most 1600 pixels a side, with `boxes` (half-open, pixels) and their labels.
 
-    What a box cuts away is dimmed, the more the more boxes do so.
+    The parts that a box cuts away are dimmed, more so where several boxes cut them away.
     """
     canvas = _Canvas.of(picture, limits)
     kept = np.zeros((canvas.image.height, canvas.image.width))
@@ -51,7 +51,7 @@ def draw(
 def explain(
     picture: bytes, explanation: crop.Explanation, labels: Sequence[str], extension: str, limits: Limits
 ) -> bytes:
-    """Return the picture with its saliency glowing in it, what led to the boxes, and a legend below.
+    """Return the picture with its saliency glowing in it, the reasons for the boxes, and a legend below.
 
     Each box has its colour, each runner-up a thin dashed line of it and its rank; faces and the caller's boxes are
     white, and a cross marks the focal point.

@@ -22,7 +22,7 @@ class Bar:
     """
 
     def __init__(self, count: Callable[[], int | None], *, wanted: bool = True) -> None:
-        """With `wanted` False it stays quiet, as for a single picture."""
+        """Prepare the bar; with `wanted` False it stays quiet, as for a single picture."""
         self._wanted = wanted
         self._count = count
         self._progress: Progress | None = None

@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         latency=arguments.latency,
         seed=arguments.seed,
         quota=arguments.quota,
-        # What the page shows of requests, tokens and faults is known to the worker that it happened to.
+        # Each worker knows only its own requests, tokens and faults, which the page shows.
         workers=arguments.workers or (1 if arguments.open else os.cpu_count() or 1),
         queue=arguments.queue,
         body_seconds=arguments.body_seconds,
@@ -131,7 +131,7 @@ def _announce(browse: bool, admin_token: str, address: str) -> None:
 
         # 0.0.0.0 and :: are no addresses to go to.
         page = address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:") + "/"
-        # What stands behind the # is never sent; the page takes it out of the address at once.
+        # The fragment is never sent; the page removes it from the address at once.
         if not webbrowser.open(f"{page}#admin={admin_token}" if admin_token else page):
             print(f"cloudfn: no browser was found: open {page} in one", file=sys.stderr)
 

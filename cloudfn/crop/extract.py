@@ -80,7 +80,7 @@ def _scaled(piece: Image.Image, size: tuple[int | None, int | None] | None) -> I
         return piece
     width = size[0] or max(1, round(piece.width * (size[1] or 1) / piece.height))
     height = size[1] or max(1, round(piece.height * width / piece.width))
-    # Colours of a palette, and black and white, have no means.
+    # Palette indices and 1-bit pixels cannot be averaged.
     if piece.mode in ("P", "PA") or "transparency" in piece.info:
         piece = piece.convert("RGBA" if piece.mode == "PA" or "transparency" in piece.info else "RGB")
     elif piece.mode == "1":

@@ -66,7 +66,7 @@ _MAX_SEGMENTS = 400
 _MAX_FILL = 10_000
 
 _MARKER = re.compile(rb"\xff+")
-_BARE = frozenset((0x00, 0x01, *range(0xD0, 0xDA)))  # markers that no length follows
+_BARE = frozenset((0x00, 0x01, *range(0xD0, 0xDA)))  # markers without a length
 
 # Pillow decodes these in Python, at about 10 MB a second.
 _MAX_RUN_LENGTH = 8 << 20
@@ -114,7 +114,7 @@ class Limits(NamedTuple):
     until: float = math.inf
 
     def check_time(self, seconds: float = 0.0) -> None:
-        """Raise CloudError -604102 where work of so many seconds would end after `until`."""
+        """Raise CloudError -604102 where work of this many seconds would end after `until`."""
         left = self.until - time.monotonic()
         if seconds > left:
             raise errors.refusal(
@@ -125,7 +125,7 @@ class Limits(NamedTuple):
 
 
 class _Jpeg(JpegImageFile):
-    """A JPEG whose Exif block is left alone: Pillow looks for a resolution in it and warns when it is broken."""
+    """A JPEG whose Exif block is not read: Pillow looks for a resolution in it and warns when it is broken."""
 
     def _read_dpi_from_exif(self) -> None:
         pass
@@ -228,7 +228,7 @@ def _lossless(data: bytes) -> bool:
 
 
 def _check_segments(data: bytes) -> None:
-    """Refuse a JPEG with very much before its pixels: ITU-T T.81, B.1.1.2 to 4, markers, most of them with a length."""
+    """Refuse a JPEG with too much before its pixels: ITU-T T.81, B.1.1.2 to 4, markers, most of them with a length."""
     at, filling = 2, 0
     for _ in range(_MAX_SEGMENTS):
         run = _MARKER.search(data, at)

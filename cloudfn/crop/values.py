@@ -72,7 +72,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Found:
-    """Where to crop: one box for each requested ratio, in order; with none, one box of the engine's choice.
+    """The crop: one box for each requested ratio, in order; with none, one box of the engine's choice.
 
     `size` is that of the whole picture; `scores` holds, box by box, the share (0..1) of the picture's saliency that
     the box keeps. `explain()` returns the reasons for their places: map, scores, runners-up, faces, focal point.

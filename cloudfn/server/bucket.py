@@ -68,7 +68,7 @@ class Bucket:
         query = parse_qs(parts.query)
         sign, until = query.get("sign", [""])[0], query.get("t", [""])[0]
         for path in {parts.path[len(PREFIX) :], unquote(parts.path[len(PREFIX) :])}:
-            if self._good("get", path, sign, until):
+            if self._is_valid("get", path, sign, until):
                 return self._files.read(path)
         return None
 
@@ -92,7 +92,7 @@ class Bucket:
             return _refusal(405, "MethodNotAllowed", "send GET, PUT or POST")
         until, _, sign = authorised.partition("-")
         key = key.lstrip("/")
-        if key != path or not self._good("put", key, sign, until):
+        if key != path or not self._is_valid("put", key, sign, until):
             return _refusal(403, "SignatureDoesNotMatch", "ask for the address of the upload first")
         if not self._files.write(key, content):
             return _refusal(400, "InvalidURI", "this path cannot be a file of the folder")
@@ -102,7 +102,7 @@ class Bucket:
         text = f"{method}\n{path}\n{until}".encode("utf-8", "replace")
         return hmac.new(self._key, text, hashlib.sha256).hexdigest()
 
-    def _good(self, method: str, path: str, sign: str, until: str) -> bool:
+    def _is_valid(self, method: str, path: str, sign: str, until: str) -> bool:
         if not (until.isascii() and until.isdecimal() and len(until) < 12 and int(until) > self._clock()):
             return False
         return hmac.compare_digest(sign.encode("utf-8", "replace"), self._signature(method, path, int(until)).encode())

@@ -40,7 +40,7 @@ class Account:
         self._held = 0
 
     def take(self, count: int) -> bool:
-        """Hold so many bytes more; return False where the budget has fewer left."""
+        """Hold this many more bytes; return False where the budget has fewer left."""
         if not self._budget.take(count):
             return False
         self._held += count

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _FOLDERS = (Path("/proc/self/fd"), Path("/dev/fd"))  # where Linux, and others, list a process' descriptors
-_CROWDED = 0.75  # of all connections: from here on anybody's that wait are closed
+_CROWDED = 0.75  # of all connections: beyond this share, waiting ones of any address are closed
 
 
 class Connections:

@@ -56,20 +56,20 @@ def _cloud_call(state: State, request: Request, exchange: Exchange) -> dict[str,
         except CloudError as error:
             raise Refusal(error.errCode, error.hint) from None
     if call.api != "img.aiCrop":
-        raise _alone(call.api)
+        raise _unanswerable(call.api)
     state.disturb(call.api)
     wanted = sdk.crop_request(call, exchange.tell)
     state.check_quota()
     return state.crops.find(wanted, exchange)
 
 
-def _alone(api: str) -> Refusal:
+def _unanswerable(api: str) -> Refusal:
     """Return the refusal of an API that this server cannot answer: a wrong answer would look like a right one."""
     return Refusal(-604100, f"{api} is answered by WeChat alone, not by this server: use WeChat's own address")
 
 
 def _refused(_state: State, _request: Request, exchange: Exchange) -> dict[str, Any]:
-    raise _alone(exchange.endpoint)
+    raise _unanswerable(exchange.endpoint)
 
 
 def _token(state: State, request: Request, _exchange: Exchange) -> dict[str, Any]:

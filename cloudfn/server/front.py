@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 _THREADS = 64  # of calls with a picture, and of calls with a URL; most of them wait
-_THREADS_ASIDE = 8  # of everything that is no call: metrics, the admin surface
+_THREADS_ASIDE = 8  # of everything but calls: metrics, the admin surface
 _PIECE = 4096  # bytes from which on a piece of a body is kept as it came
-_DRAINED = 8  # a body over the limit is read and thrown away up to so many times the limit, then the line is cut
+_DRAINED = 8  # a body over the limit is read and discarded up to this many times the limit, then the line is cut
 _LOOK_SECONDS = 1.0  # between two looks at the connections
 
 
@@ -79,7 +79,7 @@ class Front:
         return self._pictures.length + self._urls.length
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look at the connections from now on; granian calls it before the first request."""
+        """Start watching the connections; granian calls this before the first request."""
 
         def look() -> None:
             self._connections.thin_out()
@@ -88,7 +88,7 @@ class Front:
         loop.call_later(_LOOK_SECONDS, look)
 
     def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
-        """End this process; granian calls it when everything that was accepted has been answered.
+        """End this process; granian calls this when every accepted request has been answered.
 
         granian's own threads may still want Python's lock then. While the interpreter takes itself down they are ended
         in the middle of Rust code, which aborts the process with a panic on stderr; so it does not take itself down.

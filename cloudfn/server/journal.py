@@ -57,7 +57,7 @@ class Journal:
         self._kept: deque[Exchange] = deque(maxlen=KEPT)
 
     def add(self, exchange: Exchange) -> None:
-        """Keep a finished request and write its line, and one for each mistake, to the log."""
+        """Add a finished request, and write its line and one for each mistake to the log."""
         with self._lock:
             self._kept.append(exchange)
         facts = exchange.to_dict()
@@ -103,7 +103,7 @@ class _Json(logging.Formatter):
 
 
 def write_log(*, as_json: bool) -> None:
-    """Send the package's log to stderr, a line a record: text, or JSON."""
+    """Write the package's log to stderr, one line for each record: text or JSON."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Json() if as_json else logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logger = logging.getLogger("cloudfn")

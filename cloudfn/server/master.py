@@ -1,4 +1,4 @@
-"""The process that starts the workers and starts them again: granian's, but for what is said here.
+"""The process that starts the workers and starts them again: granian's, with these differences.
 
 - A worker that dies is started again, however often; granian gives up when it dies twice within seconds. From the
   second quick death on there is a pause before.
@@ -53,7 +53,7 @@ class _Alarm:
 
 
 def pause(quick_deaths: int) -> float:
-    """Return the pause, in seconds, before a worker is restarted that died quickly so many times in a row."""
+    """Return the pause, in seconds, before a worker is restarted that died quickly this many times in a row."""
     return 0.0 if quick_deaths < 2 else min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(quick_deaths - 2, 30))
 
 

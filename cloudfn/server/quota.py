@@ -28,7 +28,7 @@ class Quota:
         self.set(self._first)
 
     def take(self) -> bool:
-        """Use one up; return False when there is none left."""
+        """Use up one crop; return False when none is left."""
         with self._lock:
             if self._day != self._today():
                 self.used, self._day = 0, self._today()

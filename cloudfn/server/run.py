@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("cloudfn.server")
 
 _HEAD_MILLISECONDS = 5_000  # within which a request's head must have come, counted from the end of the one before
-_STOP_SECONDS = 60  # that a worker has to finish what it accepted
+_STOP_SECONDS = 60  # that a worker has to finish its accepted requests
 _CONNECTIONS = 8192  # of one worker at a time, where it may have so many descriptors
 _OTHER_DESCRIPTORS = 256  # of files, pipes, and connections to pictures
 # Defaults for a worker's environment.
@@ -43,7 +43,7 @@ _ENVIRONMENT = {
 
 
 def serve(options: Options, host: str, port: int, announce: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; what was accepted by then is finished. Port 0 takes a free one.
+    """Serve until SIGINT or SIGTERM; requests accepted by then are finished. Port 0 takes a free one.
 
     `announce` gets the base address when the workers answer. Raises CloudError -601002 where the extra is not
     installed, the port is taken, or an option needs a single worker.

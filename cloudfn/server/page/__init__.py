@@ -101,7 +101,7 @@ def find(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
     finder = _Finder(focus)
     engine = Local(state.options.settings, find=finder)
     answer = state.crops.find(CropRequest(None, form.picture, form.text("ratios")), exchange, engine)
-    return answer | {"explain": _explanation(finder.found.explain())}
+    return answer | {"explain": _explanation(finder.last.explain())}
 
 
 def cut(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
@@ -207,14 +207,14 @@ class _Finder:
 
     def __init__(self, focus: Sequence[crop.Box]) -> None:
         self._focus = focus
-        self.found: crop.Found
+        self.last: crop.Found
 
     def __call__(self, picture: bytes, ratios: Sequence[float], **limits: float) -> crop.Found:
         try:
-            self.found = crop.find(picture, ratios, focus=self._focus, **limits)
+            self.last = crop.find(picture, ratios, focus=self._focus, **limits)
         except ValueError as error:
             raise Refusal(47001, str(error)) from None
-        return self.found
+        return self.last
 
 
 def _explanation(why: crop.Explanation) -> dict[str, Any]:
