@@ -25,7 +25,7 @@ class _Pool:
         forks.watch(self)
 
     def after_fork(self) -> None:
-        """A child has none of the parent's threads."""
+        """Forget the pool in a child, which has none of the parent's threads."""
         self._executor: ThreadPoolExecutor | None = None
 
     @property
@@ -62,12 +62,12 @@ class Aio:
     """The asynchronous face of an instance: its names, each call awaited."""
 
     def __init__(self, openapi: Synchronous, functions: Mapping[str, Callable[..., Any]]) -> None:
-        """`functions` are the SDK's others by name (uploadFile, ...), called with a mapping and with keywords."""
+        """`functions` are the SDK's own by name (uploadFile, ...), called with a mapping and with keywords."""
         self._openapi = openapi
         self._functions = functions
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        """`await cloud.aio.uploadFile({...})`, and the SDK's other functions."""
+        """Return one of the SDK's other functions: `await cloud.aio.uploadFile({...})`."""
         if name.startswith("_") or name not in self._functions:
             raise AttributeError(f"aio has no attribute {name!r}", name=name, obj=self)
         return lambda options=None, /, **keywords: run(self._functions[name], options, keywords)

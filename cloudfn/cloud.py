@@ -44,7 +44,7 @@ class _Env(enum.Enum):
 DYNAMIC_CURRENT_ENV = _Env.DYNAMIC_CURRENT_ENV
 """The environment that the function runs in; it is looked up when a call is made."""
 
-# Keywords of wx-server-sdk's init that mean nothing outside its own cloud; they are taken so that code carries over.
+# Keywords of wx-server-sdk's init that mean nothing outside its own cloud; accepted so that code carries over.
 _SDK_KEYWORDS = ("env", "traceUser")
 
 _SUSPECT_SECONDS = 300  # nobody waits so long for a crop: the number is one of milliseconds
@@ -95,12 +95,12 @@ class Cloud:
 
     @property
     def openapi(self) -> OpenApi:
-        """WeChat's APIs as attributes: `openapi.img.aiCrop({...})`."""
+        """Return WeChat's APIs as attributes: `openapi.img.aiCrop({...})`."""
         return OpenApi(self)
 
     @property
     def aio(self) -> Aio:
-        """The same calls to await: `await cloud.aio.openapi.img.aiCrop({...})`."""
+        """Return the same calls to await: `await cloud.aio.openapi.img.aiCrop({...})`."""
         from cloudfn import storage
         from cloudfn.asynchronous import Aio
 
@@ -113,11 +113,12 @@ class Cloud:
     getWXContext = get_wx_context  # noqa: N815 - the name in the SDK
 
     def getTempFileURL(self, options: Mapping[str, Any] | None = None, /, **keywords: Any) -> Any:
-        """Links to at most 50 files: `getTempFileURL({"fileList": [fileID or {"fileID": ..., "maxAge": seconds}]})`.
+        """Link to at most 50 files: `getTempFileURL({"fileList": [fileID or {"fileID": ..., "maxAge": seconds}]})`.
 
-        It gives `fileList`, a mapping a file: fileID, status (0, or a code), errMsg, tempFileURL, and maxAge where it
-        was given. A link lives a day at most. This and its three sisters take one mapping or keywords, need no
-        permission in config.json, and answer from WeChat's cloud or from CLOUDFN_STORAGE, as the backend says.
+        The result's `fileList` has a mapping for each file: fileID, status (0, or a code), errMsg, tempFileURL, and
+        maxAge where the call sets it. A link lives a day at most. This and the three functions below take one
+        mapping or keywords, need no permission in config.json, and answer from WeChat's cloud or from CLOUDFN_STORAGE,
+        depending on the backend.
 
         Raises `CloudError`: -1 for wrong parameters and before init, in the SDK's words; -601002 without an
         environment (`env` of `init`, TCB_ENV) or folder; then WeChat's codes and those of the cloud (-503xxx).
@@ -125,7 +126,7 @@ class Cloud:
         return self._keep("getTempFileURL", options, keywords)
 
     def downloadFile(self, options: Mapping[str, Any] | None = None, /, **keywords: Any) -> Any:
-        """A file's bytes: `downloadFile({"fileID": ...})` gives `fileContent` (bytes) and `statusCode` 200.
+        """Read a file: `downloadFile({"fileID": ...})` returns `fileContent` (bytes) and `statusCode` 200.
 
         Raises as `getTempFileURL`; -503003 where there is no such file.
         """
@@ -134,15 +135,15 @@ class Cloud:
     def uploadFile(self, options: Mapping[str, Any] | None = None, /, **keywords: Any) -> Any:
         """Store a file: `uploadFile({"cloudPath": "cut/a.jpg", "fileContent": bytes or a file object})`.
 
-        It gives `fileID`, and `statusCode` -1 as wx-server-sdk 4.0.2 does. A file of that path is replaced.
+        It returns `fileID`, and `statusCode` -1 as wx-server-sdk 4.0.2 does. A file at that path is replaced.
         Raises as `getTempFileURL`; -503001 where the cloud does not take the file.
         """
         return self._keep("uploadFile", options, keywords)
 
     def deleteFile(self, options: Mapping[str, Any] | None = None, /, **keywords: Any) -> Any:
-        """Delete at most 50 files: `deleteFile({"fileList": [fileID]})` gives `fileList` of fileID, status, errMsg.
+        """Delete at most 50 files: `deleteFile({"fileList": [fileID]})` returns `fileList` of fileID, status, errMsg.
 
-        Raises as `getTempFileURL`; a file that is not there is a status (-503003) and no exception.
+        Raises as `getTempFileURL`; a missing file is a status (-503003), not an exception.
         """
         return self._keep("deleteFile", options, keywords)
 
@@ -154,9 +155,10 @@ class Cloud:
         size: tuple[int | None, int | None] | None = None,
         **options: Any,
     ) -> list[bytes]:
-        """The cut pictures; `picture` is what `aiCrop` took: its parameters, an `img`, a URL or a fileID.
+        """Cut a picture; `picture` is the one that `aiCrop` got: its parameters, an `img`, a URL or a fileID.
 
-        Besides, it is all that `cloudfn.boxes.cut` takes, which tells the rest; raises as that and `downloadFile` do.
+        It may also be anything that `cloudfn.boxes.cut` takes; see there for the rest. Raises as both that and
+        `downloadFile` do.
         """
         from cloudfn import boxes
 
@@ -173,10 +175,10 @@ class Cloud:
         return boxes.cut(picture, result, size=size, **options)
 
     def warm_up(self, *, network: bool = False) -> None:
-        """Load, while a platform initialises, what the first call would load: once, and by default without any network.
+        """Load once, while a platform initialises, what the first call would load; by default without any network.
 
-        With `network` it also fetches a token and opens the connection. A set-up that is wrong is no error here: the
-        first call says what it is.
+        With `network` it also fetches a token and opens the connection. A wrong set-up is not an error here: the
+        first call reports it.
         """
         with contextlib.suppress(CloudError):
             backend = self._backend_for(settings.in_force(self._arguments or ()))
@@ -337,7 +339,7 @@ def _awaited(call: Callable[[], dict[str, Any]]) -> Any:
 
 @lru_cache
 def _described(api: apis.Api) -> str:
-    """The documentation of a call, made from its schema."""
+    """Return the documentation of a call, made from its schema."""
     schema = api.schema()
     lines = [
         f"Call {schema['title']} and return its result, a dict with errCode 0; raise CloudError where it fails.",
@@ -408,18 +410,18 @@ class OpenApi:
             raise AttributeError(name, name=name, obj=self)
         return OpenApi(self._cloud, path=(*self._path, name), convert_case=self._convert_case)
 
-    def __call__(self, *given: Any, **keywords: Any) -> Any:
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
         """Call the API with one mapping or keywords; of `openapi` itself, return an `openapi` with these options.
 
         Options are `convertCase` (only the literal False switches it off), and `appid` and `version`, which say
         nothing over HTTPS: there the token tells the account.
         """
-        if len(given) > 1 or (given and keywords):
+        if len(args) > 1 or (args and keywords):
             hint = "give one mapping, or keywords"
             raise CloudError(-401003, f"{self!r}:fail {hint}", api=".".join(self._path), hint=hint)
         if not self._path:
-            return self._with_options(given[0] if given else keywords)
-        parameters = given[0] if given and given[0] is not None else keywords
+            return self._with_options(args[0] if args else keywords)
+        parameters = args[0] if args and args[0] is not None else keywords
         read = partial(params.read, given=parameters, convert_case=self._convert_case)
         return _awaited(partial(self._cloud.call, ".".join(self._path), read, convert_case=self._convert_case))
 

@@ -16,7 +16,7 @@ from cloudfn.platforms.base import MAX_BODY
 _GRACE = 60.0
 """Seconds after SIGTERM that answers may take: CloudRun waits as long for a call."""
 _THREADS = 8
-_QUIET = 0.2  # seconds without work, after which nothing is on its way any more
+_QUIET = 0.2  # seconds without work, after which no request is under way
 
 
 def serve(application: Callable[..., Any], *, host: str = "0.0.0.0", port: int = 80) -> None:  # noqa: S104 - a container

@@ -75,17 +75,17 @@ class CloudError(Exception):
 
     @property
     def err_code(self) -> int:
-        """The same as `errCode`."""
+        """Return `errCode`, under its Python name."""
         return self.errCode
 
     @property
     def err_msg(self) -> str:
-        """The same as `errMsg`."""
+        """Return `errMsg`, under its Python name."""
         return self.errMsg
 
     @property
     def http_status(self) -> int:
-        """The HTTP status for an answer that reports this error: 413 where something is too large."""
+        """Return the HTTP status for an answer that reports this error: 413 where something is too large."""
         if self.facts.limit:
             return 413
         row = CODES.get(self.errCode)

@@ -67,11 +67,11 @@ class Context:
     event: Any = field(default=None, repr=False)
     platform: Any = field(default=None, repr=False)
     request_id: str = ""
-    _brought: Any = field(default=None, repr=False)  # what files and messages are looked for in
+    _brought: Any = field(default=None, repr=False)  # the value to search for files and messages
 
     @property
     def objects(self) -> tuple[StoredObject, ...]:
-        """The stored files that the event speaks of, each with bucket, key (decoded), size, region, url and event.
+        """Return the stored files that the event names, each with bucket, key (decoded), size, region, url and event.
 
         They come from S3, COS, OSS, OBS and Google Cloud Storage, also by way of a queue or an event bus; () for all
         other events.
@@ -80,7 +80,7 @@ class Context:
 
     @property
     def messages(self) -> tuple[Any, ...]:
-        """The bodies of the messages that the event brings, in order; () for all other events.
+        """Return the bodies of the messages in the event, in order; () for all other events.
 
         Of queues (SQS, SNS, CMQ, CKafka, ...) it is the text, of EventBridge the `detail`, of CloudEvents the `data`,
         of a timer what its owner wrote (SCF `Message`, FC `payload`, Huawei `user_event`).
@@ -237,7 +237,7 @@ def _failed(job: _Job, form: EventForm, error: Exception) -> Any:
     fault = _normalised(error)
     if form.caller and not job.raise_errors:
         return fault.to_dict()
-    if not form.caller and fault is error:  # of a foreign exception it is logged already
+    if not form.caller and fault is error:  # any other exception is logged already
         cure = "" if fault.facts.in_words else f"; {fault.hint}"
         _log.error("an event (%s) failed: %s (errCode %d)%s", form.name, fault.errMsg, fault.errCode, cure)
     raise fault from fault.__cause__
@@ -313,7 +313,7 @@ def _awaited(result: Any) -> Any:
     async def wait() -> Any:
         invocation.await_calls()
         awaited = await result
-        while _is_awaited(awaited):  # as a promise that an async function returns in Node
+        while _is_awaited(awaited):  # like a promise that an async function returns in Node
             awaited = await awaited
         return awaited
 
@@ -322,7 +322,7 @@ def _awaited(result: Any) -> Any:
 
 
 def _read(api: Api, *, event: Any, begin: Callable[[], None]) -> Call:
-    """Read the call's parameters; an event that has none of them, nor one misspelt, is told by the keys that it has."""
+    """Read the call's parameters; the error for an event without any, even misspelt, names the keys that it has."""
     if (
         isinstance(event, Mapping)
         and event

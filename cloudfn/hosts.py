@@ -20,7 +20,7 @@ _MIB = 1024 * 1024
 class Host:
     """One platform.
 
-    `marks` are environment variables that it sets by itself, one of which tells it (a value of None means any);
+    `marks` are environment variables that it sets by itself, any of which identifies it (None stands for any value);
     `code_folders` those that name the folder of the deployed code. `delivers` is what a function is called with: the
     event's JSON decoded, its bytes, a WSGI environment, a flask.Request or Azure's HttpRequest. `entry` and `handler`
     are the file and the name in it that a bundle offers, "" where `cloudfn package` makes none; `container` tells that

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from cloudfn.secret import Secret
 
-# Kept back of the platform's time for the answer's own way: of a short time a tenth.
+# Seconds of the platform's time reserved for sending the answer; a tenth of a short time.
 _RESERVE = 0.5
 
 

@@ -31,7 +31,7 @@ SIDE_CAR = "http://api.weixin.qq.com"
 # Where CloudRun mounts its token; a new one comes every 10 minutes. Source: WeChat's page "cloudcall" of CloudRun.
 _CLOUDRUN_TOKEN_FILE = "/.tencentcloudbase/wx/cloudbase_access_token"
 # Where a token can come from, in the order in which they count: settings, "appid" standing for appid and secret, and
-# the token that came with the very request that is answered.
+# the token that came with the request being answered.
 OF_THE_REQUEST = "the request"
 _CREDENTIALS = (
     "access_token",
@@ -270,7 +270,7 @@ class Settings:
 
     @property
     def has_credentials(self) -> bool:
-        """Whether WeChat is meant to be called: credentials are there, or a secret whose appid was forgotten.
+        """Return whether WeChat is meant to be called: there are credentials, or a secret whose appid was forgotten.
 
         An appid alone says nothing: it is a part of every caller's context too.
         """
@@ -285,7 +285,7 @@ class Settings:
 
     @property
     def uses_side_car(self) -> bool:
-        """Whether WeChat is reached through CloudRun's side-car, which adds the token by itself."""
+        """Return whether WeChat is reached through CloudRun's side-car, which adds the token by itself."""
         return self.api_base.rstrip("/") == SIDE_CAR
 
 
@@ -365,7 +365,7 @@ def sealed(*several: Mapping[str, object] | None) -> dict[str, Any]:
 def _sealed(value: object) -> object:
     if value is None or isinstance(value, Secret):
         return value
-    # Of a value of a wrong type only the type goes on, which is as wrong.
+    # A value of a wrong type is replaced by its type, which is rejected in the same way.
     return Secret(str(value)) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else type(value)
 
 
@@ -423,7 +423,7 @@ def _calling_folder() -> Path | None:
     return None if name.startswith("<") or not name else Path(name).parent
 
 
-# A call that comes through these comes from behind them.
+# Frames of these modules are skipped: the caller is behind them.
 _NOT_CALLING = ("cloudfn", "functools", "contextlib", "concurrent", "threading", "contextvars")
 
 
@@ -436,7 +436,7 @@ def parsed(setting: dataclasses.Field[Any], value: object, source: str) -> Any:
         return _parsed(setting, value)
     except ValueError as error:
         expected = str(error)
-    # Raised out here so that no text of a secret rides along in __context__.
+    # Raised out here so that no secret's text stays in __context__.
     raise setting_error(name, f"{'a value' if secret else repr(value)[:60]} ({source})", expected)
 
 

@@ -53,7 +53,7 @@ def _download(kept: Files, call: Call, file_id: str, deadline: Deadline) -> dict
 
 
 def _upload(kept: Files, call: Call, file: tuple[str, bytes], deadline: Deadline) -> dict[str, Any]:
-    # -1 is what wx-server-sdk 2.3.3 to 4.0.2 say: they never learn the status of the upload.
+    # wx-server-sdk 2.3.3 to 4.0.2 return -1: they never learn the status of the upload.
     return {"fileID": kept.upload(call, *file, deadline), "statusCode": -1}
 
 

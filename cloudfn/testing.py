@@ -119,13 +119,13 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The base address: CLOUDFN_API_BASE of a function under test."""
+        """Return the base address: CLOUDFN_API_BASE of a function under test."""
         assert self._http is not None, "the server runs inside its with block"
         return f"http://127.0.0.1:{self._http.server_port}"
 
     @property
     def requests(self) -> list[Exchange]:
-        """The last 200 requests, the newest last, without secrets: `code`, `img_url`, `ratios`, `mistakes`, ..."""
+        """Return the last 200 requests, newest last, without secrets: `code`, `img_url`, `ratios`, `mistakes`, ..."""
         return self._state.journal.last()
 
     @property

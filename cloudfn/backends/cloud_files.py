@@ -21,7 +21,7 @@ from cloudfn.net.deadline import Deadline
 from cloudfn.settings import Settings
 
 _FAILED = -503001
-_LINK_AGE = 600  # seconds; what wx-server-sdk asks for when it downloads
+_LINK_AGE = 600  # seconds; the same as wx-server-sdk requests for a download
 
 
 class CloudFiles:
@@ -38,11 +38,11 @@ class CloudFiles:
         self._wechat.close()
 
     def links(self, call: Call, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:
-        """Ask WeChat for links."""
+        """Request links from WeChat."""
         return self._links(call, wanted, deadline)
 
     def delete(self, call: Call, file_ids: Sequence[str], deadline: Deadline) -> list[dict[str, Any]]:
-        """Ask WeChat to delete files."""
+        """Delete files through WeChat."""
         answer = self._ask(call, "/tcb/batchdeletefile", {"fileid_list": list(file_ids)}, deadline)
         return [
             outcome(_id(item, file_id), item.get("status"), item.get("errmsg") or "")
@@ -67,7 +67,7 @@ class CloudFiles:
         return body
 
     def upload(self, call: Call, path: str, content: bytes, deadline: Deadline) -> str:
-        """Ask WeChat where the file goes, and send it there as a form, its bytes last."""
+        """Request the file's address from WeChat, and send the file there as a form, its bytes last."""
         place = self._ask(call, "/tcb/uploadfile", {"path": path}, deadline)
         names = ("url", "token", "authorization", "file_id", "cos_file_id")
         url, token, authorization, file_id, cos_file_id = (place.get(name) for name in names)

@@ -105,7 +105,7 @@ def fetched(url: str, settings: Settings, hold: Callable[[int], None] = lambda _
     crop.check_installed()
     from cloudfn.net.fetch import fetch
 
-    # Half of the time is the picture's: the rest is the engine's and the answer's.
+    # Half of the time is for the picture: the rest is for the engine and the answer.
     return fetch(
         url,
         timeout=settings.timeout / 2,

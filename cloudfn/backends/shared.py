@@ -20,8 +20,8 @@ from cloudfn.secret import Secret
 
 _log = logging.getLogger("cloudfn")
 
-_LEASE = 10.0  # seconds that asking for a token may take, as CLOUDFN_TIMEOUT by default
-_POLL = 0.02  # seconds between two looks at what the holder of the lock does
+_LEASE = 10.0  # seconds that a request for a token may take, as CLOUDFN_TIMEOUT by default
+_POLL = 0.02  # seconds between two looks at the lock
 
 
 class SharedAsk:

@@ -16,7 +16,7 @@ from cloudfn.settings import Settings
 
 _TOO_LARGE = 2 * 1024 * 1024  # bytes from which on WeChat refuses a picture
 _SMALL = 2_000_000
-_LONGER_SIDES = (2048, 1448, 1024, 512)  # pixels, tried in order; the first nearly always does
+_LONGER_SIDES = (2048, 1448, 1024, 512)  # pixels, tried in order; the first nearly always suffices
 _QUALITY = 90
 
 

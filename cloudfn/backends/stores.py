@@ -43,13 +43,13 @@ class Store(Protocol):
         """Return the value, None where there is none or its life is over."""
 
     def set(self, key: str, value: bytes, seconds: float) -> None:
-        """Keep a value for so many seconds, in place of any other."""
+        """Keep a value for a number of seconds, in place of any other."""
 
     def delete(self, key: str, value: bytes) -> None:
         """Forget a value, if it is still this one."""
 
     def add(self, key: str, amount: int, seconds: float) -> int:
-        """Add to a counter and return it; it begins at 0, and lives for so many seconds from its first use."""
+        """Add to a counter and return it; it begins at 0, and lives for a number of seconds from its first use."""
 
     def lock(self, key: str, lease: float) -> contextlib.AbstractContextManager[bool]:
         """Enter a block with the lock or without it: True where it was free. It is never held longer than the lease."""
@@ -241,7 +241,7 @@ class Redis:
     name = "redis"
 
     def __init__(self, url: str) -> None:
-        """Raises `CloudError` -601002 where the package is not installed, or for an address that is none."""
+        """Raises `CloudError` -601002 where the package is not installed, or for an invalid address."""
         try:
             import redis
         except ImportError:
@@ -309,7 +309,7 @@ class Redis:
         try:
             yield
         except self._error as error:
-            # Its words name the server; the class alone says enough.
+            # The error's text names the server; the class alone says enough.
             raise StoreError(f"the Redis server does not answer ({type(error).__name__})") from None
 
 

@@ -18,7 +18,7 @@ from cloudfn.net.deadline import Deadline
 from cloudfn.secret import Secret
 from cloudfn.settings import Settings
 
-# WeChat's words for: this token is not good (any more).
+# WeChat's words for a token that is not valid, or no longer.
 REFUSED = frozenset({40001, 40014, 42001})
 
 # WeChat hands out a new stable token from 300 s before the old one ends, and both work for that time.

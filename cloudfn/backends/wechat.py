@@ -164,14 +164,14 @@ class WeChat:
         except TransportError as error:
             text = _too_late(progress.deadline) if error.code == -604102 else redact(error.text)[:_SHOWN]
             problem = failure(api, error.code, text, retryable=error.retryable)
-            # What the other side wrote may stand in the cause, and so may a secret that it echoes.
+            # The cause may quote the other side, and with it a secret that it echoes.
             problem.__cause__ = error.__cause__ if redact(str(error.__cause__)) == str(error.__cause__) else None
             return _Outcome({}, problem, error.unsent, 0)
         try:
             answer = parse(api, reply.body, status=reply.status, content_type=reply.content_type, redact=redact)
             code = errcode(api, answer)
         except CloudError as error:
-            # Another error, so that no variable of those that read the answer stays with it.
+            # A new error, so that it keeps no variables of the frames that read the answer.
             return _Outcome({}, CloudError(error.errCode, redact(error.errMsg), api=api), again=False, wait=0)
         if code:
             errmsg = answer.get("errmsg")
@@ -196,7 +196,7 @@ def _token_request(settings: Settings) -> OutgoingRequest:
     fields["secret"] = settings.appsecret
     if settings.token_api == "token":
         return OutgoingRequest("GET", "/cgi-bin/token", fields)
-    # Never force_refresh: it would make the token void that other processes hold.
+    # Never force_refresh: it would invalidate the token that other processes hold.
     return OutgoingRequest("POST", "/cgi-bin/stable_token", {}, [_json(fields)], "application/json")
 
 
@@ -283,7 +283,7 @@ def _multipart(call: Call, names: Sequence[str]) -> tuple[list[Bytes], str | Non
     """Return the body in pieces, pictures as they are, and its content type; nothing if there are no such parts."""
     boundary = os.urandom(16).hex()
     pieces: list[Bytes] = []
-    text = ""  # what has not become a piece yet
+    text = ""  # text that is not part of a piece yet
     for name in names:
         value = call.params.get(name)
         if value is None:

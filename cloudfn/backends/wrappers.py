@@ -22,7 +22,7 @@ from cloudfn.errors import CloudError, refusal
 
 _log = logging.getLogger("cloudfn")
 
-_URL_SECONDS = 60.0  # that a result for a URL is kept at most: another picture may be there a moment later
+_URL_SECONDS = 60.0  # the longest that a URL's result is kept: another picture may be there a moment later
 _LARGEST_RESULT = 64 * 1024  # bytes of JSON; a result with five boxes has less than 1 KB
 
 
@@ -169,7 +169,7 @@ class Counted:
 
 # The failures that are WeChat's, not the caller's: busy, out of quota, not to be reached, too slow.
 _PASSES_ON = frozenset({-1, 45009, 45011, 101003, -501001, -501002, -501004, -601003, -601008, -604102, -604103})
-_RESERVE = 2.0  # seconds kept for the engine, of a short budget two fifths
+_RESERVE = 2.0  # seconds reserved for the engine; two fifths of a short budget
 
 
 class Fallback:

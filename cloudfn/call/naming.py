@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 _UPPER = re.compile(r"[A-Z]")
-_LONGEST = 64  # characters of a name that may be meant for one of ours, and that it is worth comparing
+_LONGEST = 64  # characters; a longer name is not worth comparing with ours
 _UNDERSCORE_LOWER = re.compile(r"_[a-z]")
 
 

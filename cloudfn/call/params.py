@@ -29,7 +29,7 @@ _CONTENT_TYPE = re.compile(r"[!-~][ -~]{0,254}")  # printable ASCII: it goes int
 
 Begin: TypeAlias = Callable[[], None]
 
-# Characters, bytes or numbers of a picture whose decoding is long enough to do something else meanwhile.
+# Characters, bytes or numbers of a picture that takes long enough to decode to do something else meanwhile.
 _LARGE = 256 * 1024
 
 
@@ -183,7 +183,7 @@ def warm_up() -> None:
     media.file_name("img", "image/jpeg")
 
 
-# Characters of a URL. Servers refuse lines of over 8 KB; what is longer is a picture in a data URI, or a slip.
+# Characters of a URL. Servers refuse lines of over 8 KB; anything longer is a picture in a data URI, or a slip.
 _MAX_URL = 8192
 _LONG_URL_CURE = "send the picture's bytes as img"
 
@@ -213,7 +213,7 @@ def _url(api: Api, name: str, value: str) -> str:
     return value
 
 
-# What people put where a URL belongs, and what to do with it.
+# Common mistakes where a URL belongs, each with its cure.
 _URL_CURES = {
     "data": "send a data URI as img.value",
     "wxfile": "upload the local file and send its fileID's URL, or send the bytes as img",
@@ -284,7 +284,7 @@ def _ratio(api: Api, name: str, item: object) -> tuple[str, float]:
     return text, number
 
 
-# What people write for an aspect ratio that is none, and what to write.
+# Common mistakes in aspect ratios, each with the right form.
 _RATIO_CURES = {
     "，": "write an ASCII comma instead of ，",
     "、": "write an ASCII comma instead of 、",

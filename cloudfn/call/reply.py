@@ -10,7 +10,7 @@ from typing import Any
 from cloudfn.call.naming import rename, to_camel
 from cloudfn.errors import failure
 
-# So much of a body that is not JSON is shown in the error: enough to recognise a proxy's page.
+# Characters shown of a body that is not JSON: enough to recognise a proxy's page.
 _SHOWN = 500
 
 
@@ -46,7 +46,7 @@ def parse(
 def _object(body: bytes | memoryview) -> tuple[dict[str, Any], str]:
     """Return the JSON object that a body holds, or what is wrong with it."""
     try:
-        # As in the SDK a byte that is no UTF-8 does not cost the code that stands beside it.
+        # As in the SDK, an invalid byte of UTF-8 does not hide the code beside it.
         reply = json.loads(str(body, "utf-8-sig", "replace"), parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return {}, "is invalid json"

@@ -29,7 +29,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]  # what socket.getaddrinfo gives a list of
+AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]  # an item of socket.getaddrinfo's list
 Resolve: TypeAlias = Callable[..., Sequence[AddressInfo]]  # called as socket.getaddrinfo(host, port, type=SOCK_STREAM)
 
 _current: ContextVar[Deadline] = ContextVar("cloudfn_deadline")
@@ -120,7 +120,7 @@ def _connect(addresses: Sequence[AddressInfo], options: Sequence[tuple[int, int,
         except OSError as error:
             failure = error
         else:
-            sock.settimeout(deadline.remaining())  # for the TLS handshake, over the whole of which ssl holds it
+            sock.settimeout(deadline.remaining())  # ssl applies it to the TLS handshake as a whole
             return sock
     raise failure
 

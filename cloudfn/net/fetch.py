@@ -34,18 +34,18 @@ _PIECE = 256 * 1024  # bytes
 _MAX_URL = 8192  # characters; servers refuse lines of over 8 KB
 _HEADERS = {"User-Agent": "cloudfn", "Accept-Encoding": "identity", "Connection": "close"}
 
-# The forms of a URL in which all the world's parsers agree. No white space, no backslash, nothing beyond ASCII (and so
+# The forms of a URL on which all common parsers agree. No white space, no backslash, nothing beyond ASCII (and so
 # no full-width digits, no other dots of IDNA), no user, no percent sign in the host (and so no zone), no empty label.
 _PLAIN = re.compile(r"[!-\[\]-~]+")
 _AUTHORITY = re.compile(
     r"(?:\[(?P<ipv6>[0-9a-f.]*:[0-9a-f:.]*)]|(?P<name>[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*)\.?)(?::(?P<port>\d{0,5}))?",
     re.IGNORECASE | re.ASCII,
 )
-_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")  # what the URL standard says "ends in a number"
+_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")  # the URL standard's "ends in a number"
 _LOCATION_SAFE = string.punctuation.replace("\\", "")
 
-# The IANA special-purpose registries (2025) and what clouds put elsewhere. The standard library's `is_global` is not
-# enough: its table differs from one Python to the next, and it knows nothing of addresses inside addresses.
+# The IANA special-purpose registries (2025) and the clouds' own addresses elsewhere. `is_global` of the standard
+# library is not enough: its table differs from one Python to the next, and it misses embedded addresses.
 _SPECIAL = tuple(
     (ip_network(network), kind)
     for network, kind in (
@@ -142,14 +142,14 @@ def fetch(
     except (OSError, HTTPError, http.client.HTTPException, ValueError) as error:
         refused = _broken(error, timeout)
     redirected = "" if here == url else f", redirected to {_shown(here)}"
-    # Outside of the except blocks, so that no URL rides along in __context__.
+    # Outside of the except blocks, so that no URL stays in __context__.
     raise picture_error(101000, "invalid image url", f"{_shown(url)}{redirected}: {refused.problem}", refused.cure)
 
 
 def _broken(error: Exception, timeout: float) -> _RefusedError:
     """Return the refusal that a failed exchange amounts to."""
     send = "send the picture's bytes as img"
-    if isinstance(error, NewConnectionError):  # before the next, whose kind it is
+    if isinstance(error, NewConnectionError):  # before the next, which is its base class
         return _RefusedError(f"no connection ({error.__cause__})", f"check the host, or {send}")
     if isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError)):
         cure = "use a faster host, raise the time limit, or send the bytes as img"
@@ -250,7 +250,7 @@ def _next(url: str, location: str | None) -> str:
     """Return where a redirect leads."""
     if not location:
         raise _RefusedError("it redirects to nowhere", "use the address of the picture itself")
-    # Headers arrive as Latin-1; browsers, too, percent-encode what hosts forget to.
+    # Headers arrive as Latin-1; like browsers, percent-encode what hosts forgot to.
     following = urljoin(url, quote(location.strip(), safe=_LOCATION_SAFE, encoding="latin-1"))
     if url.lower().startswith("https:") and following.lower().startswith("http:"):
         raise _RefusedError("it redirects from https to http", "use the address where that ends")

@@ -79,7 +79,7 @@ def exchange(
         finally:
             connection.close()
         break
-    # Out here no exception that knows the address stays with it.
+    # Raised out here, so that it keeps no exception that knows the address.
     raise failure
 
 

@@ -90,7 +90,7 @@ class TransportError(Exception):
 class _Exchange:
     """The state of one exchange: the secrets to add to the request's head, and how far it got."""
 
-    query: memoryview  # which shows nothing of what it holds
+    query: memoryview  # whose repr shows nothing of its content
     body: Sequence[Bytes] = field(repr=False)
     sent: bool = False
     status: int | None = None
@@ -211,7 +211,7 @@ class Transport:
 
     def _opened(self) -> _HTTPConnection | _HTTPSConnection:
         """Return a connection that is not connected yet."""
-        # Plain http leads to this machine or to CloudRun's side-car only, and there a proxy has no business.
+        # Plain http leads only to this machine or to CloudRun's side-car, where a proxy has no business.
         if self._scheme == "http":
             return _HTTPConnection(self._host, self._port)
         address = self._proxy or _environment_proxy(self._base)
@@ -244,7 +244,7 @@ def _environment_proxy(url: str) -> Secret | None:
 
 def _query(query: Mapping[str, str | Secret]) -> memoryview:
     """Return the query with its question mark, as bytes that no traceback shows."""
-    # quote, not urlencode: whether WeChat reads "+" as a space is unknown, %20 it must.
+    # quote, not urlencode: WeChat may not read "+" as a space, but must read %20 as one.
     pairs = (
         f"{name}={quote(value.reveal() if isinstance(value, Secret) else value, safe='')}"
         for name, value in query.items()
@@ -295,8 +295,8 @@ def _failure(causes: Sequence[BaseException], exchange: _Exchange) -> TransportE
         return TransportError(
             -601001, f"wechat server internal error{status}, the answer is cut off or no HTTP: {about}"
         )
-    # A certificate that is not trusted stays so however often one asks. Behind a refused connection or an unknown name
-    # urllib3's NewConnectionError stands.
+    # Repeating does not help against an untrusted certificate. A refused connection and an unknown name arrive as
+    # urllib3's NewConnectionError.
     untrusted = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes)
     unconnected = any(isinstance(cause, (NewConnectionError, ConnectTimeoutError)) for cause in causes)
     unsent = (unconnected or not exchange.sent) and not untrusted

@@ -14,7 +14,7 @@ from cloudfn.platforms.base import EventForm, Gateway, HttpForm, as_one_value, g
 
 
 class OtherGateway(Gateway):
-    """A gateway that no row knows, but whose event speaks the common language."""
+    """A gateway without a row, whose event has the common keys."""
 
     name = "HTTP gateway"
     several = staticmethod(as_one_value)
@@ -26,7 +26,7 @@ class OtherGateway(Gateway):
 
 
 class Direct(EventForm):
-    """The last row: whatever it is, it is the function's own, and whoever invoked it waits for the result."""
+    """Any other event, the last row: it is the function's own, and whoever invoked it waits for the result."""
 
     name = "direct"
     caller = True

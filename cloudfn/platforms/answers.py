@@ -16,7 +16,7 @@ from cloudfn.platforms.base import JSON_TYPE, Reply, Request, truthy
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.1
 _VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")  # 5.5, what latin-1 makes of it
-# A server's own: what a function says of them would contradict it (PEP 3333 forbids the hop-by-hop ones).
+# Headers that are the server's own: a function's would contradict it (PEP 3333 forbids the hop-by-hop ones).
 _SERVERS_OWN = {"content-length", "connection", "keep-alive", "transfer-encoding", "upgrade", "trailer", "te"}
 
 

@@ -38,7 +38,7 @@ class _Row(NamedTuple):
     encoded: bool = False
 
 
-# What wants an answer of its own form. They come before HTTP, whose keys some of them have too.
+# Events that want an answer of their own form. They come before HTTP, whose keys some of them share.
 _ANSWERED = (
     _Row("Lambda@Edge (CloudFront)", (("Records", EACH, "cf"),)),
     _Row("API Gateway authorizer", (("type",), ("methodArn",))),
@@ -63,7 +63,7 @@ _ANSWERED = (
     _Row("Config rule", (("invokingEvent",), ("resultToken",))),
 )
 
-# What nobody waits for.
+# Events whose answer nobody waits for.
 _UNATTENDED = (
     _Row("S3", (("Records", EACH, "s3"),)),
     _Row("S3", (("Records", EACH, "detail", "s3"),)),
@@ -195,7 +195,7 @@ def messages(event: Any) -> tuple[Any, ...]:
     """Return the bodies of the messages that an event brings, in order; () where it brings none.
 
     Of queues (SQS, SNS, CMQ, CKafka, ...) the text as it came, of EventBridge the `detail`, of CloudEvents the `data`,
-    of a timer what its owner wrote. What a platform hands over in base64 is decoded: text, or bytes where it is none.
+    of a timer what its owner wrote. Messages in base64 are decoded: to text, or to bytes where they hold none.
     """
     if isinstance(event, list) and event and all(has(item, "specversion") for item in event):
         return tuple(message for item in event for message in messages(item))
@@ -272,7 +272,7 @@ def _objects(value: Any, around: Mapping[str, Any], depth: int) -> Iterator[Stor
         if stored:
             yield stored
             return
-        # COS puts what happened beside the file.
+        # COS puts the event's name beside the file.
         nearby = {**around, **_texts(value), **_texts(value.get("event"))}
         for item in value.values():
             yield from _objects(item, nearby, depth + 1)

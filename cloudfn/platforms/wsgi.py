@@ -79,7 +79,7 @@ def _body(environ: Any) -> bytes:
     if environ.get("HTTP_TRANSFER_ENCODING", "").lower() != "chunked":
         return b""
     if "uwsgi.version" in environ:
-        uwsgi = importlib.import_module("uwsgi")  # which only exists inside of it
+        uwsgi = importlib.import_module("uwsgi")  # a module that exists only inside uWSGI
         return _whole(lambda _size: uwsgi.chunked_read(), MAX_BODY + 1)
     raise refusal(
         -401002,
