@@ -175,7 +175,7 @@ def listed(url: str) -> Iterator[tuple[str, str]]:
 
 
 def why(error: Exception) -> str:
-    """Return the reason that an exception of a file system gives, in one line and short."""
+    """Return the reason for an exception of a file system, short and on one line."""
     said: Any = error.strerror if isinstance(error, OSError) and error.strerror else error
     if isinstance(error, FileNotFoundError):
         said = os.strerror(errno.ENOENT)

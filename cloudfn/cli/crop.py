@@ -172,7 +172,7 @@ def _print(item: Item, line: dict[str, Any], *, as_json: bool) -> None:
     if "results" in line:
         print(f"{store.shown(item.source)}  {line['imgSize']['w']}x{line['imgSize']['h']}")
         files = line.get("cut") or [""] * len(line["results"])
-        # WeChat answers one box without ratios, as the engine does; where it gives more, each is shown.
+        # WeChat answers one box without ratios, as the engine does; where it returns more, each is shown.
         texts = labels(item.ratios) + [""] * len(line["results"])
         for label, box, file in zip(texts, line["results"], files, strict=False):
             left, top, right, bottom = half_open(box)

@@ -75,7 +75,7 @@ def _tell(plan: Plan, made: Made, out: Path) -> None:
     if not host.container:
         print(f"  {'handler':<9} {Path(host.entry).stem}.{host.handler}")
     if plan.backend == "wechat":
-        told = (
+        credentials = (
             "switch on the cloud call token there" if host.name == "cloudrun" else "set WX_APPID and WX_APPSECRET there"
         )
-        print(f"To call WeChat, {told}.", file=sys.stderr)
+        print(f"To call WeChat, {credentials}.", file=sys.stderr)

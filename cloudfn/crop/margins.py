@@ -1,7 +1,7 @@
 """The free crop, without a ratio: how much of each side of the picture a person would crop away.
 
 Each margin is a linear function of where the saliency lies, clipped to [0, _MOST] of the side: a picture whose
-saliency reaches everywhere keeps its whole frame. Left and right share their weights, so a mirrored picture gives the
+saliency reaches everywhere keeps its whole frame. Left and right share their weights, so a mirrored picture has the
 mirrored box. The weights are set so that the box overlaps (intersection over union) with those that people drew.
 """
 

@@ -57,7 +57,7 @@ _OPPONENT = np.array([[0, 116, 0], [500, -500, 0], [0, 200, -200]], dtype=np.flo
 
 
 def lab(rgb: npt.NDArray[np.uint8]) -> Map:
-    """Return the CIELAB (CIE 15, 8.2.1) of uint8 sRGB: (rows, columns, 3) gives (3, rows, columns).
+    """Return the CIELAB (CIE 15, 8.2.1) of uint8 sRGB: (rows, columns, 3) becomes (3, rows, columns).
 
     Without the linear toe of the formula: everything darker than L = 8 counts as 8.
     """

@@ -53,7 +53,7 @@ def _answer(state: State, endpoint: Endpoint) -> Response:
     except Refusal as no:
         exchange.tell(no.mistake)
         answer = failed(no.code, exchange.rid, no.words)
-    except HTTPException as error:  # such as a body that broke off
+    except HTTPException as error:  # such as a body that was cut off
         answer = failed(error.code or 500, exchange.rid)
     except Exception:  # noqa: BLE001 - a bug of ours is WeChat's "system error", never a page with a traceback
         _log.exception("%s failed (rid %s)", endpoint.name, exchange.rid)

@@ -1,6 +1,6 @@
 """HTTP from the network to the application: granian's RSGI on one side, WSGI on the other.
 
-A WSGI server gives a thread to a client before its body has come, so a few clients that send slowly stop it for all.
+A WSGI server assigns a thread to a client before its body has arrived, so a few slow clients block it for all.
 Here a body is read by the event loop, within a time, and a thread gets it whole; so the queue in front of the threads
 has a length that is known, and a client that has hung up leaves it. Calls with a picture's URL, which may hang, have
 threads and half a queue of their own, and health is answered by the event loop itself.
