@@ -1,4 +1,4 @@
-"""WeChat's corners and half-open boxes, turned into each other in this one place; and the pictures that boxes cut out.
+"""The one place that converts between WeChat's corners and half-open boxes; and the pictures that boxes cut out.
 
 WeChat's right and bottom corners are the last column and row *inside* the box, everything else in the package is
 half-open. Both count pixels of the picture as displayed (EXIF orientation applied), origin top left.
@@ -33,7 +33,7 @@ def cut(
 ) -> list[bytes]:
     """Cut `picture` into one picture for each box of `result`, in order; return each as an encoded file's bytes.
 
-    `picture` is the very file that was asked about: a `pathlib.Path`, bytes, or anything else that `img.value` may be.
+    `picture` is the same file that was analysed: a `pathlib.Path`, bytes, or anything else that `img.value` may be.
     `result` is what `img.aiCrop` returned, whoever answered, or WeChat's own JSON: names in camelCase or snake_case,
     right and bottom corners inclusive, in pixels of the picture as displayed.
 
@@ -63,7 +63,7 @@ def cut(
 
 
 def half_open(corners: Mapping[str, Any]) -> crop.Box:
-    """Return WeChat's corners, named in camelCase or snake_case, as a half-open box; ValueError for no whole number."""
+    """Return WeChat's corners, in camelCase or snake_case, as a half-open box; raise ValueError for non-integers."""
     left, top, right, bottom = (_number(corners, camel, snake) for camel, snake in _CORNERS)
     return crop.Box(left, top, right + 1, bottom + 1)
 

@@ -1,4 +1,4 @@
-"""The server of a container: a WSGI application on waitress, until SIGTERM, after which what came in is answered.
+"""The server of a container: a WSGI application on waitress until SIGTERM, after which accepted requests are answered.
 
 In a container the server is process 1, for which the kernel has no default: without a handler SIGTERM does nothing, and
 the platform kills it in the middle of an answer when its patience ends.

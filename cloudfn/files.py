@@ -1,4 +1,4 @@
-"""Small files of the set-up: whether they changed, and their bytes, whatever somebody put in their place."""
+"""Small files of the set-up: whether they changed, and their bytes, safely whatever kind of file is in their place."""
 
 from __future__ import annotations
 

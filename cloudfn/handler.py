@@ -1,6 +1,6 @@
-"""Cloud functions for every platform: the ready-made `main`, and `function`, which makes one of a user's own.
+"""Cloud functions for every platform: the ready-made `main`, and `function`, which wraps a user's own.
 
-What both give is one plain function, whatever calls it: with an event and a context (SCF, CloudBase, Lambda, FC,
+Both return one plain function, which any platform may call: with an event and a context (SCF, CloudBase, Lambda, FC,
 Huawei), with a WSGI environment and start_response (CloudRun and any WSGI host), with a flask.Request or a CloudEvent
 (Google), or with an HttpRequest (Azure).
 
@@ -9,7 +9,7 @@ Huawei), with a WSGI environment and start_response (CloudRun and any WSGI host)
 | HTTP | is an answer: errCode and errMsg, with the status that fits |
 | a direct invocation | is returned as errCode and errMsg, or raised with `raise_errors` |
 | a storage, a queue, a timer, a CloudEvent | is raised, and logged as ERROR: retries and dead letters work |
-| what wants an answer of its own (authorizer, WebSocket, edge, agent) | is raised likewise |
+| a sender that wants an answer of its own (authorizer, WebSocket, edge, agent) | is raised likewise |
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def function(given: Callable[[Any, Any], Any] | Handler, /) -> Handler: ...
 @overload
 def function(*, raise_errors: bool = False) -> Callable[[Callable[[Any, Any], Any]], Handler]: ...
 def function(given: Callable[[Any, Any], Any] | None = None, /, *, raise_errors: bool = False) -> Any:
-    """Make a function of one's own run on every platform: `@cloud.function`, or `@cloud.function(raise_errors=True)`.
+    """Wrap a function to run on every platform: `@cloud.function`, or `@cloud.function(raise_errors=True)`.
 
     It may be `async def`. It is called with the neutral event and a `Context`. The neutral event of an HTTP request is
     what a direct invocation would bring, its query and body (a body that holds no parameters is in
@@ -142,19 +142,19 @@ def function(given: Callable[[Any, Any], Any] | None = None, /, *, raise_errors:
     came, with decoded `data`.
 
     It may return JSON; for an HTTP trigger also text, bytes (a picture), or {"statusCode": ..., "headers": ...,
-    "body": ...}. Every exception becomes a `CloudError`, -504002 if it is none. A direct invocation returns its errCode
-    and errMsg, or with `raise_errors` raises it; an HTTP trigger gets the status that fits; for an event that nobody
-    waits for (storage, queue, timer, CloudEvent) it is raised, so that the platform knows. {"errCode": ..., "errMsg":
-    ...} that the function returns itself counts the same.
+    "body": ...}. Every exception becomes a `CloudError`, with -504002 unless it is one already. A direct invocation
+    returns its errCode and errMsg, or with `raise_errors` raises it; an HTTP trigger gets the status that fits; for an
+    event that nobody waits for (storage, queue, timer, CloudEvent) it is raised, so that the platform knows.
+    {"errCode": ..., "errMsg": ...} that the function itself returns counts the same.
     """
 
-    def wrap(given: Callable[[Any, Any], Any]) -> Handler:
-        if is_wrapped(given):
-            return cast(Handler, given)
+    def wrap(callee: Callable[[Any, Any], Any]) -> Handler:
+        if is_wrapped(callee):
+            return cast(Handler, callee)
         methods = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
-        job = _Job(given, own=True, raise_errors=raise_errors, methods=methods)
+        job = _Job(callee, own=True, raise_errors=raise_errors, methods=methods)
 
-        @functools.wraps(given)
+        @functools.wraps(callee)
         def wrapped(event: Any, context: Any = None) -> Any:
             return _answer(job, event, context)
 

@@ -20,7 +20,7 @@ _RESERVE = 0.5
 
 @dataclass(frozen=True)
 class Invocation:
-    """`caller` is what getWXContext gives, None where the platform's environment tells it; `left` gives seconds.
+    """`caller` is getWXContext's result, None where the environment holds it; `left` returns the seconds left.
 
     `request_id` is the platform's id of the request, "" where it has none.
     """

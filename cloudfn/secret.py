@@ -7,7 +7,7 @@ class Secret:
     """A secret text, wrapped from where it comes in to where it goes onto the wire.
 
     Error trackers keep the locals of every frame, and logs keep what is formatted into them: neither `repr` nor `str`
-    shows the text, only `reveal` gives it. Two are equal where their texts are; an empty one is false.
+    shows the text, only `reveal` returns it. Two are equal where their texts are; an empty one is false.
     """
 
     __slots__ = ("_text",)

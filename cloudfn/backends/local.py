@@ -1,4 +1,4 @@
-"""The embedded engine in WeChat's place: the same JSON, no account, no network (but for a picture's URL), no quota."""
+"""The embedded engine in WeChat's place: the same JSON; no account, no quota, no network (but for a picture's URL)."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Memory:
         forks.watch(self)
 
     def after_fork(self) -> None:
-        """Begin anew; in a child the lock may be held by a thread that is not there."""
+        """Start afresh; in a child the lock may be held by a thread that does not exist there."""
         self._guard = threading.Lock()
         self._kept: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._locks: dict[str, tuple[str, float]] = {}

@@ -19,7 +19,7 @@ class Context(ssl.SSLContext):
         return super().wrap_socket(sock, session=self._sessions.get(options.get("server_hostname", "")), **options)
 
     def remember(self, sock: Any) -> None:
-        """Keep the session of a connection over which an answer came: the ticket of TLS 1.3 arrives with it."""
+        """Keep the session of a connection that brought an answer: the ticket of TLS 1.3 arrives with it."""
         session = getattr(sock, "session", None)  # a TLS inside the TLS of a proxy has none
         if session is not None and session.has_ticket:
             self._sessions[sock.server_hostname] = session

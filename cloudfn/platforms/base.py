@@ -24,8 +24,8 @@ MAX_BODY = 32 * 1024 * 1024
 class Values(Mapping[str, str]):
     """Names with one or more values each, as a query or the headers hold them; cannot be changed.
 
-    As a mapping it gives each name's last value; `getlist` gives all of them in the order in which they came, and
-    `pairs` every name with every value. `headers` makes names equal that differ in upper and lower case only.
+    As a mapping it holds each name's last value; `getlist` returns all of them in the order in which they came, and
+    `pairs` every name with every value. In `Headers`, names that differ only in case are equal.
     """
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
