@@ -254,7 +254,7 @@ def own(executor: Executor, task: Task, workers: int) -> list[Slot]:
 
 @contextlib.contextmanager
 def dask(task: Task, address: str) -> Iterator[list[Slot]]:
-    """Return a slot with all workers of a Dask cluster, however many there are at the moment.
+    """Yield a slot with all workers of a Dask cluster, however many there are at the moment.
 
     Dask runs again by itself what a dead worker had, until `distributed.scheduler.allowed-failures` (3) have died;
     a picture with which that happens while it is alone is set aside.

@@ -154,7 +154,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _function_files(plan: Plan, out: Path) -> Iterator[tuple[str, Path]]:
-    """Return the function's files without what tools leave behind; raises for a secret and for an outside link."""
+    """Yield the function's files without what tools leave behind; raises for a secret and for an outside link."""
     assert plan.function
     folder = plan.function[0].resolve().parent
     virtual = [config.parent for config in folder.glob("*/pyvenv.cfg")]

@@ -88,7 +88,7 @@ def _clock(seconds: float) -> str:
 
 
 def summary(done: int, skipped: int, failures: Counter[int], seconds: float) -> Iterator[str]:
-    """Print a summary of the run, with the meaning of each kind of failure."""
+    """Yield the lines of a summary: the work done, and the meaning of each kind of failure."""
     from cloudfn.codes import CODES
 
     failed = done - failures[0]

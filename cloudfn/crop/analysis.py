@@ -95,7 +95,7 @@ def _outward(place: npt.NDArray[np.float64], size: Size) -> Box:
 
 
 def _hints(focus: Sequence[tuple[float, ...]], size: Size) -> Iterator[tuple[Box, float]]:
-    """Return the caller's boxes, each with its weight; raises ValueError for anything else."""
+    """Yield the caller's boxes, each with its weight; raises ValueError for anything else."""
     for hint in focus:
         if len(hint) not in (4, 5):
             raise ValueError(f"a focus is (left, top, right, bottom) or has a weight besides, not {hint}")
