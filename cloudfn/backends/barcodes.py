@@ -34,6 +34,15 @@ _CORNERS = {
 }
 
 
+def check_installed() -> None:
+    """Raise `CloudError` -601002 where zxing-cpp, or what the engine needs, is not installed."""
+    try:
+        import zxingcpp  # noqa: F401
+    except ImportError as error:
+        raise missing_extra("img.scanQRCode on this machine", "zxing-cpp", "qrcode") from error
+    crop.check_installed()
+
+
 def scan(
     picture: bytes | bytearray | memoryview, *, max_megapixels: float, max_jpeg_megapixels: float
 ) -> dict[str, Any]:
@@ -42,10 +51,9 @@ def scan(
     Corners are pixels of the picture as displayed. Raises `CloudError`: 101002 for anything but a picture, -601002 if
     zxing-cpp is not installed.
     """
-    try:
-        import zxingcpp
-    except ImportError as error:
-        raise missing_extra("img.scanQRCode on this machine", "zxing-cpp", "qrcode") from error
+    check_installed()
+    import zxingcpp
+
     pixels, size = crop.grey(picture, max_megapixels=max_megapixels, max_jpeg_megapixels=max_jpeg_megapixels)
     codes = [_described(code) for code in zxingcpp.read_barcodes(pixels)]
     return {"errcode": 0, "errmsg": "ok", "code_results": codes, "img_size": {"w": size.width, "h": size.height}}

@@ -8,9 +8,10 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from cloudfn import crop
+from cloudfn.backends.barcodes import check_installed, scan
 from cloudfn.boxes import corners
 from cloudfn.call.media import Bytes
 from cloudfn.call.values import Call, Trace
@@ -43,15 +44,22 @@ class Local:
         Raises `CloudError`: 101002 for anything but a picture and for one too large, 101000 for a URL that cannot be
         fetched, -601002 where the engine's packages are not installed, -604100 for an API that only WeChat answers.
         """
-        answer = _ANSWERS.get(call.api)
-        if answer is None:
-            cure = "use CLOUDFN_BACKEND=wechat for it"
-            raise refusal(-604100, "WeChat alone answers this API, the embedded engine does not", cure, api=call.api)
+        self.check(call.api)
         try:
             trace.attempts = 1
-            return answer(call, self._find, self._settings, trace)
+            return _ANSWERS[call.api].answer(call, self._find, self._settings, trace)
         except CloudError as error:
             raise named(error, call.api) from error
+
+    def check(self, api: str) -> None:
+        """Raise `CloudError` for an API that is not answered: -604100, and -601002 where its packages are missing."""
+        if api not in _ANSWERS:
+            cure = "use CLOUDFN_BACKEND=wechat for it"
+            raise refusal(-604100, "WeChat alone answers this API, the embedded engine does not", cure, api=api)
+        try:
+            _ANSWERS[api].check_installed()
+        except CloudError as error:
+            raise named(error, api) from error
 
     def begin(self, api: str) -> None:
         """Do nothing: the engine needs no head start."""
@@ -117,11 +125,19 @@ def fetched(url: str, settings: Settings, hold: Callable[[int], None] = lambda _
 
 
 def _scan(call: Call, _find: Find, settings: Settings, trace: Trace) -> dict[str, Any]:
-    from cloudfn.backends.barcodes import scan
-
     picture = call.params["img"].value if "img" in call.params else _fetched(call, settings)
     trace.bytes = len(picture)
     return scan(picture, max_megapixels=settings.max_megapixels, max_jpeg_megapixels=settings.max_jpeg_megapixels)
 
 
-_ANSWERS = {"img.aiCrop": _ai_crop, "img.scanQRCode": _scan}
+class _Answer(NamedTuple):
+    """How an API is answered, and what raises CloudError -601002 where a package for it is missing."""
+
+    check_installed: Callable[[], None]
+    answer: Callable[[Call, Find, Settings, Trace], dict[str, Any]]
+
+
+_ANSWERS = {
+    "img.aiCrop": _Answer(crop.check_installed, _ai_crop),
+    "img.scanQRCode": _Answer(check_installed, _scan),
+}

@@ -12,6 +12,7 @@ class Api(NamedTuple):
     """Where a cloud call goes, and how each of its camelCase parameters travels.
 
     `query` parameters are part of the address, `text` are multipart text parts, `media` are multipart file parts.
+    `extra` is this package's extra with which the embedded engine, and so the server, answers too; "" for WeChat alone.
     """
 
     name: str
@@ -19,6 +20,7 @@ class Api(NamedTuple):
     query: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
     media: tuple[str, ...] = ()
+    extra: str = ""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -34,9 +36,9 @@ APIS: Mapping[str, Api] = {
     api.name: api
     for api in (
         # https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/img-ocr/img/aiCrop.html
-        Api("img.aiCrop", "/cv/img/aicrop", query=("imgUrl",), text=("ratios",), media=("img",)),
+        Api("img.aiCrop", "/cv/img/aicrop", query=("imgUrl",), text=("ratios",), media=("img",), extra="local"),
         # The same wire, each with a page of its own there.
-        Api("img.scanQRCode", "/cv/img/qrcode", query=("imgUrl",), media=("img",)),
+        Api("img.scanQRCode", "/cv/img/qrcode", query=("imgUrl",), media=("img",), extra="qrcode"),
         Api("img.superresolution", "/cv/img/superresolution", query=("imgUrl",), media=("img",)),
         Api("ocr.printedText", "/cv/ocr/comm", query=("imgUrl",), media=("img",)),
         Api("ocr.idcard", "/cv/ocr/idcard", query=("imgUrl", "type"), media=("img",)),

@@ -1,4 +1,4 @@
-"""From a client's request to WeChat's JSON: checked, fetched, cropped by the embedded engine."""
+"""From a client's request to WeChat's JSON: checked, fetched, answered by the embedded engine."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from cloudfn.errors import CloudError
 from cloudfn.server.answers import Refusal
 from cloudfn.server.bucket import Bucket
 from cloudfn.server.budget import Account, Budget
-from cloudfn.server.form import CropRequest
+from cloudfn.server.form import PictureRequest
 from cloudfn.server.intake import too_large
 from cloudfn.server.journal import Exchange, shown_url
 from cloudfn.server.metrics import Metrics
 from cloudfn.server.options import Options
 
-_API = APIS["img.aiCrop"]
 # The parameter that is wrong -> the code. 47001 for ratios and 44001 for no bytes are ours: WeChat's are not known.
 _CODES = {"ratios": 47001, "imgUrl": 101000, "img.value": 44001}
 # One pixel; what the engine loads for it is all that it ever loads.
@@ -43,10 +42,19 @@ class Crops:
 
     def warm_up(self) -> None:
         """Load the engine; raises CloudError -601002 where its packages are not installed."""
-        self._engine(params.read(_API, {"img": _SMALLEST, "ratios": "1"}), Trace())
+        self._engine(params.read(APIS["img.aiCrop"], {"img": _SMALLEST, "ratios": "1"}), Trace())
 
-    def find(self, wanted: CropRequest, exchange: Exchange, engine: Backend | None = None) -> dict[str, Any]:
-        """Return WeChat's JSON for a crop; raises Refusal 47001, 101000, 101002, 44001."""
+    def check(self, api: str) -> None:
+        """Raise Refusal -604100 for an API that is not answered here: a wrong answer would look like a right one."""
+        if not APIS[api].extra:
+            raise Refusal(-604100, f"{api} is answered by WeChat alone, not by this server: use WeChat's own address")
+        try:
+            self._engine.check(api)
+        except CloudError as error:
+            raise Refusal(-604100, f"{error.facts.problem}: {error.hint}") from None
+
+    def find(self, wanted: PictureRequest, exchange: Exchange, engine: Backend | None = None) -> dict[str, Any]:
+        """Return WeChat's JSON for a call with a picture; raises Refusal 47001, 101000, 101002, 44001."""
         if wanted.img is not None:
             exchange.picture = len(wanted.img)
         if exchange.picture > self._options.max_bytes:
@@ -67,7 +75,7 @@ class Crops:
         self._metrics.decoded(answer["img_size"]["w"], answer["img_size"]["h"])
         return answer
 
-    def fetch(self, wanted: CropRequest, exchange: Exchange) -> bytes:
+    def fetch(self, wanted: PictureRequest, exchange: Exchange) -> bytes:
         """Return the picture behind a URL, with the size limit of one that is sent; raises Refusal 101000, 101002."""
         with self._budget.account() as account:
             picture: bytes = self._fetch(self._read(wanted, exchange), exchange, account).params["img"].value
@@ -90,13 +98,14 @@ class Crops:
             except CloudError as error:
                 raise Refusal(error.errCode, error.hint) from None
 
-    def _read(self, wanted: CropRequest, exchange: Exchange) -> Call:
-        arguments = {"ratios": wanted.ratios} if wanted.img is None else {"ratios": wanted.ratios, "img": wanted.img}
+    def _read(self, wanted: PictureRequest, exchange: Exchange) -> Call:
+        api = APIS[wanted.api]
+        sent = {"ratios": wanted.ratios, "img": wanted.img, "imgUrl": wanted.img_url}
         if wanted.img_url is not None:
             exchange.img_url = shown_url(wanted.img_url)
-            arguments["imgUrl"] = wanted.img_url
+        arguments = {name: value for name, value in sent.items() if name in api.fields and value is not None}
         try:
-            call = params.read(_API, arguments)
+            call = params.read(api, arguments)
         except CloudError as error:
             facts = error.facts
             raise Refusal(_CODES.get(facts.parameter, 47001), f"{facts.problem}, {facts.cure}") from None

@@ -24,16 +24,18 @@ from cloudfn.server.metrics import CONTENT_TYPE
 from cloudfn.server.state import State
 
 
-def _crop(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
+def _with_picture(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
+    api = APIS[exchange.endpoint]
+    state.crops.check(api.name)
     if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
         raise Refusal(412, "the body came chunked, which WeChat refuses: send it with a Content-Length")
     _check_post(request)
-    state.disturb("img.aiCrop")
-    form.check_query(request.args, exchange.tell)
+    state.disturb(api.name)
+    form.check_query(api, request.args, exchange.tell)
     form.check_address(request.args, exchange.tell)
     state.check_token(request.args)
     body = intake.body(request, state.options)
-    wanted = form.read(request.args, request.headers.get("Content-Type", ""), body, exchange.tell)
+    wanted = form.read(api, request.args, request.headers.get("Content-Type", ""), body, exchange.tell)
     state.check_quota()
     return state.crops.find(wanted, exchange)
 
@@ -55,21 +57,11 @@ def _cloud_call(state: State, request: Request, exchange: Exchange) -> dict[str,
             permissions.check(call.api, state.options.config)
         except CloudError as error:
             raise Refusal(error.errCode, error.hint) from None
-    if call.api != "img.aiCrop":
-        raise _unanswerable(call.api)
+    state.crops.check(call.api)
     state.disturb(call.api)
-    wanted = sdk.crop_request(call, exchange.tell)
+    wanted = sdk.picture_request(call, exchange.tell)
     state.check_quota()
     return state.crops.find(wanted, exchange)
-
-
-def _unanswerable(api: str) -> Refusal:
-    """Return the refusal of an API that this server cannot answer: a wrong answer would look like a right one."""
-    return Refusal(-604100, f"{api} is answered by WeChat alone, not by this server: use WeChat's own address")
-
-
-def _refused(_state: State, _request: Request, exchange: Exchange) -> dict[str, Any]:
-    raise _unanswerable(exchange.endpoint)
 
 
 def _token(state: State, request: Request, _exchange: Exchange) -> dict[str, Any]:
@@ -129,18 +121,18 @@ class Endpoint(NamedTuple):
     """One address: its name in faults, log and metrics, the function that answers, and how the answer is written.
 
     `answer` takes the worker's state, the request and its record, and returns WeChat's JSON or raises Refusal; `encode`
-    takes that JSON and the record.
+    takes that JSON and the record. `body` tells whether the body of a POST is read; no other method's is.
     """
 
     name: str
     answer: Callable[[State, Request, Exchange], Mapping[str, Any]]
     encode: Callable[[Mapping[str, Any], Exchange], Response] = as_json
+    body: bool = True
 
 
 ENDPOINTS: Mapping[str, Endpoint] = {
-    APIS["img.aiCrop"].path: Endpoint("img.aiCrop", _crop),
-    **{api.path: Endpoint(api.name, _refused) for api in APIS.values() if api.name != "img.aiCrop"},
-    "/cgi-bin/token": Endpoint("token", _token),
+    **{api.path: Endpoint(api.name, _with_picture, body=bool(api.extra)) for api in APIS.values()},
+    "/cgi-bin/token": Endpoint("token", _token, body=False),
     "/cgi-bin/stable_token": Endpoint("stable_token", _stable_token),
     "/tcb/uploadfile": Endpoint("storage", tcb.upload),
     "/tcb/batchdownloadfile": Endpoint("storage", tcb.links),
@@ -167,6 +159,13 @@ def _metrics(state: State, _request: Request) -> Response:
     if state.metrics.off:
         return Response(f"{state.metrics.off}\n", status=503, content_type="text/plain; charset=utf-8")
     return Response(state.metrics.text(), content_type=CONTENT_TYPE)
+
+
+def reads_body(method: str, path: str) -> bool:
+    """Return whether the answer to a request may depend on its body."""
+    if path in ENDPOINTS:
+        return method == "POST" and ENDPOINTS[path].body
+    return method not in ("GET", "HEAD", "OPTIONS")
 
 
 # Views that the front answers by itself, whatever else is going on: they must neither wait nor read a body.

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
+from cloudfn.call.apis import APIS
 from cloudfn.call.naming import near
 
-ENDPOINTS = ("img.aiCrop", "token", "stable_token", "storage")
+ENDPOINTS = (*(name for name, api in APIS.items() if api.extra), "token", "stable_token", "storage")
 
 _FAULT = re.compile(r"(?P<endpoint>[\w.]+):(?P<code>-?\d{1,7})(?:@(?P<probability>[\d.]+))?(?:\+(?P<latency>[\w.]+))?")
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s)")

@@ -1,4 +1,4 @@
-"""The form of /cv/img/aicrop, read as strictly as WeChat is known to read it.
+"""The form of /cv/img/aicrop and its like, read as strictly as WeChat is known to read it.
 
 `img_url` counts in the query only, `ratios` and `img` as multipart parts only, `img` with a file name. Whether WeChat
 reads ratios from elsewhere, and which of img_url and img it takes, is documented nowhere: here the ratios are ignored,
@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from cloudfn.call.apis import Api
 from cloudfn.call.naming import near
 from cloudfn.net import multipart
 from cloudfn.server.answers import Refusal
@@ -25,16 +26,17 @@ _PLAIN_NAME = re.compile(r"\bfilename\s*=", re.IGNORECASE)
 Tell = Callable[[str], None]
 
 
-class CropRequest(NamedTuple):
-    """The crop that a client wants: a URL or a picture's bytes, and the ratios, text or, from the SDK, any JSON."""
+class PictureRequest(NamedTuple):
+    """A request of an API with a picture: a URL or a picture's bytes, and ratios, text or, from the SDK, any JSON."""
 
     img_url: str | None
     img: bytes | None
-    ratios: object
+    ratios: object = None
+    api: str = "img.aiCrop"
 
 
-def read(query: Mapping[str, str], content_type: str, body: bytes, tell: Tell) -> CropRequest:
-    """Read the crop that a request wants; pass each mistake of the caller to `tell`, with the cure.
+def read(api: Api, query: Mapping[str, str], content_type: str, body: bytes, tell: Tell) -> PictureRequest:
+    """Read what a request wants of `api`; pass each mistake of the caller to `tell`, with the cure.
 
     Raises Refusal 41005 where there is neither picture nor URL.
     """
@@ -43,7 +45,7 @@ def read(query: Mapping[str, str], content_type: str, body: bytes, tell: Tell) -
     parts = _parts(content_type, body, mistakes.append)
     pictures = [part for part in parts if part.name == "img" and _is_picture(part, mistakes.append)]
     for part in parts:
-        _check_part(part, mistakes.append)
+        _check_part(api, part, mistakes.append)
     for mistake in mistakes:
         tell(mistake)
     ratios = next((part.text for part in parts if part.name == "ratios" and part.filename is None), "")
@@ -52,13 +54,14 @@ def read(query: Mapping[str, str], content_type: str, body: bytes, tell: Tell) -
         raise Refusal(41005, "" if mistakes else nothing)
     if img_url is not None and pictures:
         tell("img_url and img both came, the URL is used (what WeChat does is not known): send one of them")
-    return CropRequest(img_url, None if img_url is not None or not pictures else pictures[0].data, ratios)
+    img = None if img_url is not None or not pictures else pictures[0].data
+    return PictureRequest(img_url, img, ratios, api.name)
 
 
-def check_query(query: Mapping[str, str], tell: Tell) -> None:
+def check_query(api: Api, query: Mapping[str, str], tell: Tell) -> None:
     """Report query parameters that WeChat does not read."""
     for name in query:
-        if name == "ratios":
+        if name in api.text:
             tell("ratios in the query are ignored: send them as a multipart text part called ratios")
         elif name not in _QUERY:
             match = near(name, _QUERY)
@@ -101,11 +104,11 @@ def _is_picture(part: multipart.Part, tell: Tell) -> bool:
     return True
 
 
-def _check_part(part: multipart.Part, tell: Tell) -> None:
+def _check_part(api: Api, part: multipart.Part, tell: Tell) -> None:
     if part.name == "img_url":
         tell("img_url in the body is not read: put it into the query, percent-encoded (in a shell, quote the address)")
-    elif part.name == "ratios" and part.filename is not None:
+    elif part.name in api.text and part.filename is not None:
         tell("ratios came as a file and are ignored: send them as a text part, without a file name")
-    elif part.name not in ("img", "ratios"):
-        cure = "call it img" if part.filename is not None else "the parts are img and ratios"
+    elif part.name not in api.media + api.text:
+        cure = "call it img" if part.filename is not None else f"those that are read: {', '.join(api.media + api.text)}"
         tell(f'there is no field "{shown(part.name)}": {cure}')

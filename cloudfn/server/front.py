@@ -9,6 +9,7 @@ threads and half a queue of their own, and health is answered by the event loop 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import sys
@@ -20,7 +21,7 @@ from urllib.parse import quote, unquote
 from cloudfn.server.answers import Refusal
 from cloudfn.server.budget import Account
 from cloudfn.server.connections import Connections
-from cloudfn.server.endpoints import AT_ONCE, ENDPOINTS
+from cloudfn.server.endpoints import AT_ONCE, ENDPOINTS, reads_body
 from cloudfn.server.intake import BODY, REFUSED, over_limit
 from cloudfn.server.state import State
 
@@ -111,8 +112,12 @@ class Front:
             transport.response_bytes(reply.status, [*reply.headers, ("connection", "close")], reply.body)
             return
         try:
-            with self._state.budget.account() as account:
-                await self._answer(scope, transport, account)
+            if reads_body(scope.method, scope.path):
+                with self._state.budget.account() as account:
+                    await self._answer(scope, transport, account)
+            else:
+                await self._reply(scope, transport, b"", None)
+                await self._drain(transport)
         finally:
             self._connections.end(scope.client)
 
@@ -128,6 +133,9 @@ class Front:
             refused = Refusal(408, "the body came too slowly: send it faster, or a smaller one")
         except Exception:  # noqa: BLE001 - granian's own, of a client that hung up: there is nobody to answer
             return
+        await self._reply(scope, transport, body, refused)
+
+    async def _reply(self, scope: Any, transport: Transport, body: bytes, refused: Refusal | None) -> None:
         reply: Buffered | None
         line = self._urls if _has_url(scope, body) else self._pictures
         if scope.path not in ENDPOINTS:
@@ -159,6 +167,22 @@ class Front:
             gone.cancel()
             line.length -= 1
             self._state.metrics.queue.dec()
+
+    async def _drain(self, transport: Transport) -> None:
+        """Throw away the body of a request that was answered without it, as far as it comes, within its time.
+
+        Where the line is cut while the client still sends, the client often does not see the answer.
+        """
+
+        async def drain() -> None:
+            left = self._state.body_limit * _DRAINED
+            async for chunk in transport:
+                left -= len(chunk)
+                if left < 0:
+                    break
+
+        with contextlib.suppress(Exception):  # its time is over, or the client hung up: it has its answer
+            await asyncio.wait_for(drain(), self._state.options.body_seconds)
 
     async def _read(self, transport: Transport, account: Account) -> bytes:
         """Return the whole body; raises Refusal, after reading it to its end, where it is over a limit."""

@@ -9,10 +9,12 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from cloudfn.call.apis import APIS
+from cloudfn.call.naming import to_snake
 from cloudfn.net import multipart
 from cloudfn.server import protobuf
 from cloudfn.server.answers import Refusal
-from cloudfn.server.form import CropRequest
+from cloudfn.server.form import PictureRequest
 from cloudfn.server.journal import shown
 
 PATH = "/admin"
@@ -77,14 +79,14 @@ def _bytes(value: int | bytes) -> bytes:
     return value
 
 
-def crop_request(call: ApiCall, tell: Tell) -> CropRequest:
-    """Read the crop that a cloud call wants; raises Refusal 41005 where there is neither picture nor URL."""
+def picture_request(call: ApiCall, tell: Tell) -> PictureRequest:
+    """Read what a cloud call wants, of one of APIS; raises Refusal 41005 where there is neither picture nor URL."""
     values = {key: _json(value) for key, (value, is_file) in call.pairs.items() if not is_file}
     img_url = values.get("img_url")
     img, is_file = call.pairs.get("img", (b"", False))
-    for key in call.pairs:
-        if key not in ("img", "img_url", "ratios"):
-            tell(f'there is no parameter "{shown(key)}": they are imgUrl, img and ratios')
+    fields = APIS[call.api].fields
+    for key in call.pairs.keys() - set(map(to_snake, fields)):
+        tell(f'there is no parameter "{shown(key)}": they are {", ".join(fields)}')
     if not isinstance(img_url, str) or not img_url:
         img_url = None
     if img_url is None and not is_file:
@@ -94,7 +96,7 @@ def crop_request(call: ApiCall, tell: Tell) -> CropRequest:
         raise Refusal(41005, as_json if img else nothing)
     if img_url is not None and is_file:
         tell("imgUrl and img both came, the URL is used (what WeChat does is not known): send one of them")
-    return CropRequest(img_url, img if img_url is None else None, values.get("ratios"))
+    return PictureRequest(img_url, img if img_url is None else None, values.get("ratios"), call.api)
 
 
 def _json(value: bytes) -> Any:

@@ -86,7 +86,7 @@ class State:
             raise Refusal(code, _TOKEN_CURES[code])
 
     def check_quota(self) -> None:
-        """Use up one crop of today; raises Refusal 45009 when none is left."""
+        """Use up one call of today; raises Refusal 45009 when none is left."""
         if not self.quota.take():
             cure = "POST /_cloudfn/reset, or raise --quota"
             raise Refusal(45009, f"the quota that this server was given is used up: {cure}")

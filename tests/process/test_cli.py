@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from cloudfn.call.apis import APIS, Api
 from cloudfn.cli import main
 from cloudfn.cli.report import exit_code
 from cloudfn.codes import CODES
@@ -396,6 +397,19 @@ def test_explain(run: Run) -> None:
     every = run("explain").stdout.splitlines()
     assert [int(line.split()[0]) for line in every] == list(CODES)
     assert "did you mean NO_PERMISSION?" in run("explain", "NO_PERMISION").stderr
+
+
+@pytest.mark.parametrize("api", APIS.values(), ids=APIS)
+def test_explain_a_cloud_call(api: Api, run: Run) -> None:
+    done = run("explain", api.name)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[:2] == [api.name, f"  path        {api.path}"]
+    assert [line.split()[0] for line in lines if line.startswith("    ")] == list(api.fields)
+    assert f'  config.json {{"permissions": {{"openapi": ["{api.name}"]}}}}' in lines
+    assert lines[-1].startswith("  answered by WeChat")
+    assert lines[-1].endswith(f'pip install "cloudfn-aicrop[{api.extra}]"' if api.extra else " alone")
+    assert f"did you mean {api.name}?" in run("explain", api.name.lower() + "x").stderr
 
 
 def test_a_bad_setting_is_configuration(run: Run, photo: Any) -> None:

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 import requests
+import zxingcpp
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import cloudfn as cloud
 from cloudfn import CloudError
@@ -49,7 +51,8 @@ def node(modules: Path) -> Any:
     """Runs the function on Node with an event."""
 
     def run(server: Server, **event: Any) -> Any:
-        environment = {**os.environ, **server.variables, "NODE_PATH": str(modules)}
+        # Nothing else of this process' environment: the variables are enough.
+        environment = {"PATH": os.environ["PATH"], **server.variables, "NODE_PATH": str(modules)}
         command = ["node", str(NODE / "index.js"), json.dumps(event)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
@@ -60,7 +63,7 @@ def node(modules: Path) -> Any:
 
 def python(server: Server, **event: Any) -> Any:
     """The same function on cloudfn."""
-    options = {"ratios": event.get("ratios")}
+    options = {"ratios": event["ratios"]} if "ratios" in event else {}
     if event.get("imgUrl"):
         options["imgUrl"] = event["imgUrl"]
     if event.get("file"):
@@ -178,11 +181,13 @@ def test_latency_is_felt_by_the_sdk(node: Any) -> None:
 def test_the_function_around_the_crop(version: str, modules: Path, permitted: Path) -> None:
     event = {"picture": b64encode(PHOTO.read_bytes()).decode(), "cut": b64encode(b"cut").decode()}
     with Server(storage=str(permitted / "node")) as server:
-        sdk = {"NODE_PATH": str(modules), "SDK": f"wx-server-sdk{version}", "SERVICE_URL": f"{server.url}/admin"}
+        sdk = {"NODE_PATH": str(modules), "SDK": f"wx-server-sdk{version}"}
+        if version == "-0.4.3":  # which cannot be aimed by its environment
+            sdk["SERVICE_URL"] = f"{server.url}/admin"
         done = subprocess.run(
             ["node", str(NODE / "storage.js")],
             input=json.dumps(event),
-            env={**os.environ, **server.variables, **sdk},
+            env={"PATH": os.environ["PATH"], **server.variables, **sdk},
             capture_output=True,
             text=True,
             timeout=60,
@@ -227,6 +232,22 @@ def _around_the_crop(instance: cloud.Cloud, event: dict[str, str]) -> dict[str, 
         "deleted": deleted,
         "hostile": hostile,
     }
+
+
+def test_codes_of_a_picture(node: Any, tmp_path: Path, permitted: Path) -> None:
+    code = zxingcpp.create_barcode("https://example.com/图", zxingcpp.BarcodeFormat.QRCode)
+    file = tmp_path / "code.png"
+    Image.fromarray(zxingcpp.write_barcode_to_image(code, scale=4)).save(file)
+    (permitted / "config.json").write_text('{"permissions": {"openapi": ["img.scanQRCode"]}}')
+    with Server() as server:
+        event = {"file": str(file), "api": "scanQRCode"}
+        answer = node(server, **event)
+        assert [(found["typeName"], found["data"]) for found in answer["codeResults"]] == [
+            ("QR_CODE", "https://example.com/图")
+        ]
+        assert answer["errMsg"] == "openapi.img.scanQRCode:ok"
+        assert answer == python(server, **event)
+        assert [seen.mistakes for seen in server.requests if seen.mistakes] == []
 
 
 def test_the_other_sister_apis_are_refused_with_the_reason(node: Any, permitted: Path) -> None:

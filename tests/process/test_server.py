@@ -87,6 +87,30 @@ def unfinished(length: int) -> bytes:
     return head.encode() + b"\r\n\r\n--b\r\n"
 
 
+@pytest.mark.parametrize(
+    ("ask", "body"),
+    [
+        (f"GET {CROP}", b"require POST method"),
+        ("GET /cgi-bin/token?grant_type=client_credential&appid=a&secret=b", b"access_token"),
+        ("POST /cgi-bin/token?grant_type=client_credential&appid=a&secret=b", b"access_token"),
+        ("POST /cv/ocr/idcard?access_token=T", b"-604100"),
+        ("GET /metrics", b"cloudfn_calls_total"),
+        ("GET /nowhere", b"404"),
+    ],
+)
+def test_a_body_that_is_not_needed_is_not_waited_for(ask: str, body: bytes, serve: Any) -> None:
+    process = serve("--workers", "1", "--body-seconds", "600")  # the client's own 20 are over before
+    with process.connect() as connection:
+        connection.sendall(f"{ask} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n".encode())
+        answer = b""
+        while body not in answer:
+            answer += connection.recv(65536) or pytest.fail(f"closed after {answer!r}")
+        # What comes late is read and thrown away, and the next request on the same line is answered.
+        connection.sendall(bytes(100000) + b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        while b'{"status": "ok"}' not in answer:
+            answer += connection.recv(65536) or pytest.fail(f"closed after {answer!r}")
+
+
 def test_it_prints_its_address_and_the_line_for_the_sdk(serve: Any) -> None:
     process = serve("--workers", "1")
     assert re.fullmatch(r"http://127\.0\.0\.1:[0-9]+", process.url)

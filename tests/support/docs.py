@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from cloudfn.call.apis import APIS
 from cloudfn.codes import CODES
 from cloudfn.hosts import HOSTS, Host
 from cloudfn.settings import table
@@ -106,6 +107,19 @@ def _settings(chinese: bool) -> str:
     return "\n".join([head, "|---|---|---|---|", *rows])
 
 
+def _calls(chinese: bool) -> str:
+    rows = []
+    for api in APIS.values():
+        by = "微信" if chinese else "WeChat"
+        if api.extra:
+            command = f'`pip install "cloudfn-aicrop[{api.extra}]"`'
+            by += f"；{command} 后内置引擎和服务器也可以" if chinese else f"; the engine and the server with {command}"
+        names = ", ".join(f"`{name}`" for name in api.fields)
+        rows.append(f"| `{api.name}` | `{api.path}` | {names} | {by} |")
+    head = "| 调用 | 地址 | 参数 | 由谁回答 |" if chinese else "| call | address | parameters | answered by |"
+    return "\n".join([head, "|---|---|---|---|", *rows])
+
+
 def _size(size: int | None) -> str:
     """A limit in the largest binary unit that divides it."""
     if size is None:
@@ -164,6 +178,7 @@ def _facts(host: Host) -> Callable[[bool], str]:
 
 TABLES: dict[str, Callable[[bool], str]] = {
     "codes": _codes,
+    "calls": _calls,
     "settings": _settings,
     "platforms": _platforms,
     **{f"platform {host.name}": _facts(host) for host in HOSTS.values()},

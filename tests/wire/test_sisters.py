@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import cloudfn as cloud
 from cloudfn import CloudError
 from cloudfn.call import apis, schema
 from cloudfn.call.apis import APIS, Api
-from cloudfn.testing import Server
+from cloudfn.testing import Fault, Server
 from tests.support.recording import RecordingServer, http
 
 PATHS = {
@@ -75,14 +76,21 @@ def test_a_type_that_is_none(granted: Path) -> None:
     assert raised.value.errCode == -401002
 
 
-@pytest.mark.parametrize("name", [name for name in PATHS if name != "img.scanQRCode"])
+ALONE = [name for name, api in APIS.items() if not api.extra]  # WeChat is
+
+
+def test_the_table_says_who_answers() -> None:
+    assert [name for name in PATHS if name != "img.scanQRCode"] == ALONE
+
+
+@pytest.mark.parametrize("name", ALONE)
 def test_what_the_engine_does_not_answer(name: str, granted: Path) -> None:
     with pytest.raises(CloudError, match="WeChat alone answers") as raised:
         api_of(cloud.Cloud(backend="local"), name)(img=b"\xff\xd8\xff")
     assert raised.value.errCode == -604100
 
 
-@pytest.mark.parametrize("path", PATHS.values())
+@pytest.mark.parametrize("path", [PATHS[name] for name in ALONE])
 def test_the_server_says_why_it_does_not_answer(path: str) -> None:
     with Server() as server:
         url = f"{server.url}{path}?access_token=t&img_url={URL}"
@@ -90,14 +98,23 @@ def test_the_server_says_why_it_does_not_answer(path: str) -> None:
         assert "answered by WeChat alone" in server.requests[0].mistakes[0]
 
 
-def test_codes_of_a_picture(granted: Path) -> None:
+@pytest.fixture(scope="module")
+def codes() -> bytes:
+    """A picture of 500 x 300 pixels with a QR code at the left and an EAN-13 at the right."""
     picture = Image.new("L", (500, 300), 255)
-    for kind, text, at in (("QRCode", "https://example.com/图", (20, 30)), ("EAN13", "4006381333931", (260, 60))):
+    for kind, text, scale, at in (
+        ("QRCode", "https://example.com/图", 4, (20, 30)),
+        ("EAN13", "4006381333931", 2, (260, 60)),
+    ):
         code = zxingcpp.create_barcode(text, getattr(zxingcpp.BarcodeFormat, kind))
-        picture.paste(Image.fromarray(zxingcpp.write_barcode_to_image(code, scale=4)).crop((0, 0, 220, 220)), at)
+        picture.paste(Image.fromarray(zxingcpp.write_barcode_to_image(code, scale=scale)), at)
     data = io.BytesIO()
     picture.save(data, "PNG")
-    told = cloud.Cloud(backend="local").openapi.img.scanQRCode(img=data.getvalue())
+    return data.getvalue()
+
+
+def test_codes_of_a_picture(granted: Path, codes: bytes) -> None:
+    told = cloud.Cloud(backend="local").openapi.img.scanQRCode(img=codes)
     assert told["imgSize"] == {"w": 500, "h": 300}
     found = {code["typeName"]: code for code in told["codeResults"]}
     assert found["QR_CODE"]["data"] == "https://example.com/图"
@@ -105,6 +122,69 @@ def test_codes_of_a_picture(granted: Path) -> None:
     assert list(place) == ["leftTop", "rightTop", "rightBottom", "leftBottom"]
     assert 20 <= place["leftTop"]["x"] < place["rightTop"]["x"] <= 260
     assert 30 <= place["leftTop"]["y"] < place["leftBottom"]["y"] <= 260
+
+
+def test_the_server_reads_codes(granted: Path, codes: bytes, server: RecordingServer) -> None:
+    local = cloud.Cloud(backend="local").openapi.img.scanQRCode(img=codes)
+    server.answers = [http(codes, content_type="image/png")]
+    with Server(allow_hosts=["127.0.0.1"]) as here:
+        url = f"{here.url}/cv/img/qrcode?access_token=t"
+        answer = requests.post(url, files={"img": ("a.png", codes)}, timeout=10).json()
+        assert list(answer) == ["errcode", "errmsg", "code_results", "img_size"]
+        assert (answer["errcode"], answer["errmsg"], answer["img_size"]) == (0, "ok", {"w": 500, "h": 300})
+        assert {(code["type_name"], code["data"], "pos" in code) for code in answer["code_results"]} == {
+            ("QR_CODE", "https://example.com/图", True),
+            ("EAN_13", "4006381333931", False),
+        }
+        assert requests.post(f"{url}&img_url={server.url}/a.png", timeout=10).json() == answer
+        with here.environment():
+            assert cloud.Cloud(backend="wechat").openapi.img.scanQRCode(img=codes) == local
+        assert {(seen.endpoint, seen.code) for seen in here.requests if "qrcode" in seen.path} == {
+            ("img.scanQRCode", 0)
+        }
+        assert [seen.mistakes for seen in here.requests if seen.mistakes] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "files", "code"),
+    [
+        ("GET", "access_token=t", None, 43002),
+        ("POST", "", None, 41001),
+        ("POST", "access_token=t", None, 41005),
+        ("POST", "access_token=t", {"img": ("a.png", b"no picture")}, 101002),
+        ("POST", "access_token=t&img_url=http://10.0.0.1/a", None, 101000),
+    ],
+)
+def test_the_server_refuses_a_scan_as_it_does_a_crop(method: str, query: str, files: Any, code: int) -> None:
+    with Server() as server:
+        answer = requests.request(method, f"{server.url}/cv/img/qrcode?{query}", files=files, timeout=10)
+        assert answer.json()["errcode"] == code
+
+
+def test_a_scan_has_no_ratios(codes: bytes) -> None:
+    with Server() as server:
+        files = {"img": ("a.png", codes), "ratios": (None, "1")}
+        requests.post(f"{server.url}/cv/img/qrcode?access_token=t", files=files, timeout=10)  # type: ignore[arg-type]
+        assert server.requests[0].mistakes == ['there is no field "ratios": those that are read: img']
+
+
+def test_a_scan_can_fail_on_purpose(codes: bytes) -> None:
+    with Server(faults=[Fault("img.scanQRCode", 45009)]) as server:
+        answer = requests.post(f"{server.url}/cv/img/qrcode?access_token=t", files={"img": ("a", codes)}, timeout=10)
+        assert answer.json()["errcode"] == 45009
+
+
+def test_without_zxing_a_scan_is_refused_with_the_cure(
+    granted: Path, codes: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "zxingcpp", None)
+    with Server() as server:
+        answer = requests.post(f"{server.url}/cv/img/qrcode?access_token=t", files={"img": ("a", codes)}, timeout=10)
+        assert answer.json()["errcode"] == -604100
+        assert 'needs zxing-cpp: pip install "cloudfn-aicrop[qrcode]"' in server.requests[0].mistakes[0]
+    with pytest.raises(CloudError, match="needs zxing-cpp") as raised:
+        cloud.Cloud(backend="local").openapi.img.scanQRCode(img=codes)
+    assert raised.value.errCode == -601002
 
 
 def test_a_picture_without_a_code(granted: Path) -> None:

@@ -24,7 +24,7 @@ from cloudfn.errors import CloudError
 from cloudfn.net import multipart
 from cloudfn.server import admin, intake
 from cloudfn.server.answers import Refusal
-from cloudfn.server.form import CropRequest
+from cloudfn.server.form import PictureRequest
 from cloudfn.server.journal import Exchange, shown
 from cloudfn.server.state import State
 
@@ -100,7 +100,7 @@ def find(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
     state.check_quota()
     finder = _Finder(focus)
     engine = Local(state.options.settings, find=finder)
-    answer = state.crops.find(CropRequest(None, form.picture, form.text("ratios")), exchange, engine)
+    answer = state.crops.find(PictureRequest(None, form.picture, form.text("ratios")), exchange, engine)
     return answer | {"explain": _explanation(finder.last.explain())}
 
 
@@ -127,7 +127,7 @@ def cut(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
 def fetch(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
     """Fetch the picture behind a URL for the page, which loads nothing from elsewhere. Multipart: `img_url`."""
     form = _form(state, request, exchange)
-    picture = state.crops.fetch(CropRequest(form.text("img_url"), None, ""), exchange)
+    picture = state.crops.fetch(PictureRequest(form.text("img_url"), None), exchange)
     return {"errcode": 0, "errmsg": "ok", "files": [_encoded(picture)]}
 
 
