@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cloudfn.call.apis import APIS
+from cloudfn.server.faults import ENDPOINTS
 from tests.support.docs import ROOT, TABLES, Block, blocks, counterpart, is_chinese, pages, render, texts, translations
 from tests.support.recording import RecordingServer, http
 
@@ -55,6 +57,23 @@ def test_no_text_of_a_chinese_table_is_left_in_english() -> None:
 def test_no_translation_is_left_over() -> None:
     wanted = texts()
     assert [(table, text) for table, said in translations().items() for text in said if text not in wanted[table]] == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_readme_leads_to_every_topic_and_names_every_extra_of_a_call(language: str) -> None:
+    readme = (ROOT / ("README.md" if language == "en" else "README.zh-CN.md")).read_text(encoding="utf-8")
+    topics = [f"docs/{language}/{page.name}" for page in (ROOT / "docs" / language).glob("*.md")]
+    assert [topic for topic in topics if f"({topic})" not in readme] == []
+    named = {extra for listed in re.findall(r"\.\[([\w,]+)\]", readme) for extra in listed.split(",")}
+    assert {api.extra for api in APIS.values() if api.extra} <= named
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_of_the_server_names_what_can_fail_on_purpose(language: str) -> None:
+    page = (ROOT / "docs" / language / "server.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith("| `--fault")]
+    assert [name for name in ENDPOINTS if f"`{name}`" not in row] == []
+    assert "| `--storage DIR` |" in page
 
 
 @pytest.mark.parametrize("page", PAGES)
