@@ -181,9 +181,11 @@ class Cloud:
         first call reports it.
         """
         with contextlib.suppress(CloudError):
-            backend = self._backend_for(settings.in_force(self._arguments or ()))
+            chosen = settings.in_force(self._arguments or ())
+            backend = self._backend_for(chosen)
             params.warm_up()
             backend.warm_up(network=network)
+            permissions.check(next(iter(apis.APIS)), chosen.config)  # whichever API it is, config.json is read
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones, and a call under way ends normally."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import os
@@ -22,7 +23,7 @@ from cloudfn.cli.bundle import Made, Plan
 from cloudfn.errors import CloudError
 from cloudfn.hosts import HOSTS
 from tests.process.test_platforms import check_everything, free_port, running
-from tests.support.recording import RecordingServer
+from tests.support.recording import OK, RecordingServer, http
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 FUNCTION = """
@@ -433,6 +434,25 @@ def test_compiled_code_is_what_runs(backend: str, online: None, permitted: Path,
     needed = {"wechat": "cloudfn.backends.wechat", "local": "cloudfn.crop.faces"}[backend]
     code = f"import lambda_function, sys, json; print(json.dumps({needed!r} in sys.modules))"
     assert run_in(folder, code, WX_ACCESS_TOKEN="t0ken-0123") is True
+
+
+@pytest.mark.parametrize("backend", ["wechat", "local"])
+def test_the_first_call_loads_nothing(
+    backend: str, online: None, permitted: Path, server: RecordingServer, tmp_path: Path, photo: Any
+) -> None:
+    server.answers = [http({"access_token": "t0ken-0123", "expires_in": 7200}), http(OK)]
+    out, _ = build(tmp_path, "lambda", backend=backend)
+    folder = unpacked(out, tmp_path / "unpacked")
+    picture = base64.b64encode(photo("chelsea.jpg").read_bytes()).decode()
+    event = {"img": {"contentType": "image/jpeg", "value": picture}, "ratios": "1,2.35"}
+    code = (
+        "import json, sys; from lambda_function import lambda_handler\n"
+        f"loaded = set(sys.modules); answer = lambda_handler({event!r}, None)\n"
+        "print(json.dumps([answer['errCode'], sorted(set(sys.modules) - loaded)]))"
+    )
+    account = {"WX_APPID": "wx1", "WX_APPSECRET": "5ecret", "CLOUDFN_API_BASE": server.url}
+    assert run_in(folder, code, **account) == [0, []]
+    assert len(server.requests) == (2 if backend == "wechat" else 0)
 
 
 @pytest.mark.parametrize(
