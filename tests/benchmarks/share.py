@@ -145,7 +145,7 @@ def run(bundle: Path, module: str, host: Host, share: float, environment: dict[s
                 process.stdin.flush()
                 figures.append(json.loads(process.stdout.readline()))
         process.stdin.close()
-    return Figures(*(tuple(one[name] for one in figures) for name in ("wall", "cpu")))  # type: ignore[arg-type]
+    return Figures(*(tuple(one[name] for one in figures) for name in ("wall", "cpu")))
 
 
 def answer(connection: socket.socket, request: Request) -> None:
