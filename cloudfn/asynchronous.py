@@ -74,7 +74,7 @@ class Aio:
 
     @property
     def openapi(self) -> AsyncOpenApi:
-        """WeChat's APIs as attributes: `await cloud.aio.openapi.img.aiCrop({...})`."""
+        """Return WeChat's APIs as attributes: `await cloud.aio.openapi.img.aiCrop({...})`."""
         return AsyncOpenApi(self._openapi)
 
 

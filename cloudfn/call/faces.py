@@ -76,6 +76,6 @@ class Img(Protocol):
 
     @property
     def aiCrop(self) -> AiCrop:
-        """Smart crop."""
+        """Find the best crop of a picture for each aspect ratio."""
 
     def __getattr__(self, name: str) -> Any: ...
