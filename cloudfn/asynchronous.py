@@ -9,10 +9,10 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, Protocol
 
 from cloudfn import forks, invocation
+from cloudfn.errors import shortage
 
 _WORKERS = 64
 
@@ -42,8 +42,17 @@ async def run(work: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
     """Run `work` in a thread and return what it returns; it sees this task's invocation: its time, its caller."""
     context = contextvars.copy_context()
     context.run(invocation.call_at_once)  # the thread itself waits
-    job = partial(context.run, work, *args, **keywords)
-    return await asyncio.get_running_loop().run_in_executor(_pool.executor, job)
+    abandoned = False
+
+    def job() -> Any:
+        return None if abandoned else context.run(work, *args, **keywords)
+
+    try:
+        answer = asyncio.get_running_loop().run_in_executor(_pool.executor, job)
+    except RuntimeError as error:  # no thread can be started, but the job is in the queue of those that there are
+        abandoned = True
+        raise shortage(error) from error
+    return await answer
 
 
 class Synchronous(Protocol):

@@ -12,15 +12,16 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cloudfn import forks, invocation, permissions, settings
-from cloudfn.backends import choose, log_hint, perform
+from cloudfn.backends import choose, log_hint, perform, without_engine
 from cloudfn.call import apis, params
 from cloudfn.call.absent import ABSENT
 from cloudfn.call.naming import near
 from cloudfn.call.values import FILE_ID, Backend, Call
-from cloudfn.errors import CloudError, failure, gateway_failure, refusal
+from cloudfn.errors import CloudError, failure, gateway_failure, refusal, shortage
 from cloudfn.net.deadline import Deadline
 from cloudfn.settings import Settings
 
@@ -48,6 +49,8 @@ DYNAMIC_CURRENT_ENV = _Env.DYNAMIC_CURRENT_ENV
 _SDK_KEYWORDS = ("env", "traceUser")
 
 _SUSPECT_SECONDS = 300  # nobody waits so long for a crop: the number is one of milliseconds
+
+_SHORTAGES = (MemoryError, OSError)  # every other OSError is an error of the call's own by the time it gets here
 
 _NOT_INITIALISED = (
     "Cloud API isn't enabled, please call init first\n"
@@ -101,9 +104,11 @@ class Cloud:
     @property
     def aio(self) -> Aio:
         """Return the same calls to await: `await cloud.aio.openapi.img.aiCrop({...})`."""
-        from cloudfn import storage
-        from cloudfn.asynchronous import Aio
-
+        try:
+            from cloudfn import storage
+            from cloudfn.asynchronous import Aio
+        except _SHORTAGES as error:
+            raise shortage(error) from error
         return Aio(self.openapi, {name: partial(self._keep_now, name) for name in storage.FUNCTIONS})
 
     def get_wx_context(self) -> dict[str, str | int]:
@@ -158,21 +163,32 @@ class Cloud:
         """Cut a picture; `picture` is the one that `aiCrop` got: its parameters, an `img`, a URL or a fileID.
 
         It may also be anything that `cloudfn.boxes.cut` takes; see there for the rest. Raises as both that and
-        `downloadFile` do.
+        `downloadFile` do, and CloudError -601002 before any network where the engine is not installed.
         """
-        from cloudfn import boxes
+        try:
+            from cloudfn import boxes, crop
 
+            crop.check_installed()
+        except ImportError:
+            raise without_engine() from None
+        except _SHORTAGES as error:
+            raise shortage(error, "cut") from error
         if isinstance(picture, Mapping):
             picture = picture.get("imgUrl") or picture.get("img_url") or picture.get("img") or picture
         if isinstance(picture, Mapping) and "value" in picture:
             picture = picture["value"]
+        if isinstance(picture, Path):
+            picture = picture.read_bytes()
         if isinstance(picture, str) and picture.startswith(FILE_ID):
             picture = self._keep_now("downloadFile", {"fileID": picture}, {})["fileContent"]
         elif isinstance(picture, str) and picture.lower().startswith(("http://", "https://")):
             from cloudfn.backends.local import fetched
 
             picture = fetched(picture, settings.in_force(self._initialised("cut")))
-        return boxes.cut(picture, result, size=size, **options)
+        try:
+            return boxes.cut(picture, result, size=size, **options)
+        except _SHORTAGES as error:
+            raise shortage(error, "cut") from error
 
     def warm_up(self, *, network: bool = False) -> None:
         """Load once, while a platform initialises, what the first call would load; by default without any network.
@@ -226,6 +242,8 @@ class Cloud:
         except CloudError as error:
             log_hint(error)
             raise
+        except _SHORTAGES as error:
+            raise shortage(error, name) from error
 
     def _keep(self, api: str, options: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> Any:
         return _awaited(partial(self._keep_now, api, options, keywords))
@@ -243,6 +261,8 @@ class Cloud:
         except CloudError as error:
             log_hint(error)
             raise
+        except _SHORTAGES as error:
+            raise shortage(error, api) from error
 
     def _initialised(self, name: str) -> settings.Arguments:
         if self._arguments is None:
@@ -382,7 +402,8 @@ class OpenApi:
         self._convert_case = convert_case
         api = apis.APIS.get(".".join(path))
         if api:
-            self.__doc__ = _described(api)  # help() shows an object's own text
+            with contextlib.suppress(*_SHORTAGES):  # the call itself tells of them
+                self.__doc__ = _described(api)  # help() shows an object's own text
 
     def __repr__(self) -> str:
         return ".".join(("openapi", *self._path))

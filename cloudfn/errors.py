@@ -137,6 +137,22 @@ def missing_extra(user: str, packages: str, extra: str) -> CloudError:
     )
 
 
+def not_loaded(user: str, error: ImportError) -> CloudError:
+    """Make the error -601002 of a part (`user`) whose packages are there and cannot be loaded."""
+    return setup_error(f"{user} cannot be loaded ({_why(error)})", "give it more memory, or install its packages again")
+
+
+def shortage(error: Exception, api: str = "") -> CloudError:
+    """Make the error -504002 of a process that has no memory, descriptors or threads left, as `error` says."""
+    problem = f"this process has not enough memory, descriptors or threads left ({_why(error)})"
+    return refusal(-504002, problem, "raise its limits, or let it do less at the same time", api=api, retryable=True)
+
+
+def _why(error: Exception) -> str:
+    """What an exception says, in one line; numpy's has twenty, and the cause in the last one."""
+    return " ".join(str(error).strip().splitlines()[-1:]) or type(error).__name__
+
+
 def parameter_error(
     api: str, parameter: str, came: str, expected: str, *, cure: str = "", wrong_type: bool = False
 ) -> CloudError:

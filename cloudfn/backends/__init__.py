@@ -38,7 +38,12 @@ def choose(options: Settings) -> Backend:
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("cloudfn."):
             raise
-    raise setup_error("this bundle was made without the engine", "make it with: cloudfn package --backend local")
+    raise without_engine()
+
+
+def without_engine() -> CloudError:
+    """Make the error -601002 of a bundle for WeChat, which leaves the engine out."""
+    return setup_error("this bundle was made without the engine", "make it with: cloudfn package --backend local")
 
 
 def _assembled(options: Settings) -> Backend:

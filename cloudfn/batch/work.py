@@ -21,7 +21,7 @@ from cloudfn.boxes import half_open
 from cloudfn.call import media, params
 from cloudfn.call.apis import APIS
 from cloudfn.call.values import Backend
-from cloudfn.errors import CloudError, refusal, setup_error
+from cloudfn.errors import CloudError, refusal, setup_error, shortage
 
 API = APIS["img.aiCrop"]
 # Codes after which no other picture would fare better today: the set-up is wrong, or WeChat's quota is used up.
@@ -82,6 +82,8 @@ class Cropper:
             if error.errCode in _HALTS:
                 return Done(item, halt=error)
             failed = error
+        except MemoryError as error:
+            failed = shortage(error)
         except OSError as error:
             problem = f"{error.filename or 'the cut picture'}: cannot be written ({store.why(error)})"
             if error.errno in store.FULL:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from cloudfn.cli import batch, check, crop, explain, invoke, package, serve
 from cloudfn.cli.report import exit_code, report
-from cloudfn.errors import CloudError
+from cloudfn.errors import CloudError, shortage
 
 _COMMANDS = (crop, batch, invoke, package, serve, check, explain)
 
@@ -50,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CloudError as error:
         report(error)
         return exit_code([error])
+    except MemoryError as error:
+        report(shortage(error))
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cloudfn.crop.values import Box, Explanation, Found, Placed, Point, Size
-from cloudfn.errors import missing_extra
+from cloudfn.errors import missing_extra, not_loaded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,11 +137,13 @@ def largest(size: Size, ratio: float) -> Size:
 
 
 def check_installed() -> None:
-    """Raise CloudError -601002 where Pillow or numpy is not installed."""
+    """Raise CloudError -601002 where Pillow or numpy is not installed, or cannot be loaded."""
     try:
         from cloudfn.crop import analysis  # noqa: F401 - the first import of the engine's modules
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise missing_extra("the crop engine", f"Pillow and numpy ({error})", "local") from error
+    except ImportError as error:
+        raise not_loaded("the crop engine", error) from error
 
 
 def _limits(megapixels: float, jpeg_megapixels: float, seconds: float | None = None) -> Limits:

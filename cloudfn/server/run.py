@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudfn.errors import missing_extra, setup_error
+from cloudfn.errors import missing_extra, not_loaded, setup_error, shortage
 from cloudfn.server.options import Options
 
 if TYPE_CHECKING:
@@ -107,7 +107,10 @@ def _taken(host: str, port: int) -> socket.socket:
 
 
 def _start(options: Options, host: str, port: int, folder: Path | None, announce: Callable[[str], None]) -> None:
-    from cloudfn.server.master import Master
+    try:
+        from cloudfn.server.master import Master
+    except ImportError as error:
+        raise not_loaded("the server", error) from error
 
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -124,7 +127,10 @@ def _start(options: Options, host: str, port: int, folder: Path | None, announce
         folder=folder,
     )
     shown = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    threading.Thread(target=_announce, args=(host, port, shown, announce), daemon=True).start()
+    try:
+        threading.Thread(target=_announce, args=(host, port, shown, announce), daemon=True).start()
+    except RuntimeError as error:
+        raise shortage(error) from error
     loader = partial(worker, options, port, connections, folder)
     master.serve(target_loader=loader, wrap_loader=False)  # type: ignore[arg-type]
 

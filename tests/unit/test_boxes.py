@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,3 +117,26 @@ def test_what_is_no_picture_is_refused() -> None:
     with pytest.raises(CloudError) as caught:
         cloud.cut(b"nothing", RESULT)
     assert caught.value.errCode == 101002
+
+
+@pytest.mark.parametrize(
+    ("missing", "cure"),
+    [
+        ("PIL", "cloudfn-aicrop[local]"),
+        ("numpy", "cloudfn-aicrop[local]"),
+        ("cloudfn.crop", "package --backend local"),
+        ("cloudfn.boxes", "package --backend local"),
+    ],
+)
+@pytest.mark.parametrize("picture", ["b'GIF89a'", "'cloud://env.bucket/a.jpg'", "'https://example.com/a.jpg'"])
+def test_without_the_engine_the_cure_comes_before_any_network(missing: str, cure: str, picture: str) -> None:
+    script = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "import cloudfn as cloud\n"
+        "box = {'cropLeft': 0, 'cropTop': 0, 'cropRight': 0, 'cropBottom': 0}\n"
+        f"try: cloud.cut({picture}, {{'results': [box]}})\n"
+        "except cloud.CloudError as error: print(error.errCode, error.hint)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("-601002 "), done.stderr
+    assert cure in done.stdout
