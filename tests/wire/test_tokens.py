@@ -613,10 +613,9 @@ def test_a_waiting_thread_keeps_its_own_time(settings: dict[str, Any], wechat: S
     owner = threading.Thread(target=tokens.get, args=("img.aiCrop", Deadline(5)))
     owner.start()
     time.sleep(0.1)
-    start = time.monotonic()
     with pytest.raises(TimeoutError):
         tokens.get("img.aiCrop", Deadline(0.3))
-    assert time.monotonic() - start < 1
+    assert owner.is_alive()  # so this one has not waited for it
     owner.join()
 
 
