@@ -13,12 +13,14 @@ A block of code says in a comment in front of it what it is, so that a test can 
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from cloudfn import cli
 from cloudfn.call.apis import APIS
 from cloudfn.codes import CODES
 from cloudfn.hosts import HOSTS, Host
@@ -77,6 +79,7 @@ def texts() -> dict[str, list[str]]:
         "codes": list(dict.fromkeys(text for row in CODES.values() for text in (row.meaning, row.cure) if text)),
         "settings": list(dict.fromkeys(setting.metadata["meaning"] for setting in table())),
         "platforms": [host.title for host in HOSTS.values()],
+        "commands": [meaning for _, meaning in _subcommands()],
     }
 
 
@@ -176,11 +179,40 @@ def _facts(host: Host) -> Callable[[bool], str]:
     return made
 
 
+def _subcommands() -> list[tuple[argparse.ArgumentParser, str]]:
+    """The subcommands' parsers, each with what it does."""
+    added = argparse.ArgumentParser(prog="cloudfn").add_subparsers()
+    for module in cli._COMMANDS:
+        module.add(added)
+    return [(added.choices[action.dest], str(action.help)) for action in added._choices_actions]
+
+
+def _argument(action: argparse.Action) -> str:
+    """One argument as a usage line shows it."""
+    value = action.metavar or (r"\|".join(map(str, action.choices)) if action.choices else action.dest.upper())
+    name = next((option for option in action.option_strings if option.startswith("--")), "")
+    shown = f"{name} {value}".strip() if action.nargs != 0 else name
+    return f"`{shown}`" if action.required else f"`[{shown}]`"
+
+
+def _commands(chinese: bool) -> str:
+    said = translations()["commands"] if chinese else {}
+    rows = []
+    for parser, meaning in _subcommands():
+        arguments = [action for action in parser._actions if "--help" not in action.option_strings]
+        arguments.sort(key=lambda action: bool(action.option_strings))
+        shown = " ".join(_argument(action) for action in arguments)
+        rows.append(f"| `{parser.prog}` | {shown} | {said.get(meaning, meaning)} |")
+    head = "| 命令 | 参数 | 作用 |" if chinese else "| command | arguments | what it does |"
+    return "\n".join([head, "|---|---|---|", *rows])
+
+
 TABLES: dict[str, Callable[[bool], str]] = {
     "codes": _codes,
     "calls": _calls,
     "settings": _settings,
     "platforms": _platforms,
+    "commands": _commands,
     **{f"platform {host.name}": _facts(host) for host in HOSTS.values()},
 }
 
