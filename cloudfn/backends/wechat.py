@@ -163,6 +163,8 @@ class WeChat:
             reply = self._transport.send(request, progress.deadline)
         except TransportError as error:
             text = _too_late(progress.deadline) if error.code == -604102 else redact(error.text)[:_SHOWN]
+            if error.code == -601003:
+                text += f" (to {urlsplit(self._base).netloc})"
             problem = failure(api, error.code, text, retryable=error.retryable)
             # The cause may quote the other side, and with it a secret that it echoes.
             problem.__cause__ = error.__cause__ if redact(str(error.__cause__)) == str(error.__cause__) else None

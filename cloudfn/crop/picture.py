@@ -188,11 +188,13 @@ def open_image(picture: Bytes, limits: Limits) -> tuple[ImageFile.ImageFile, int
     tile = [image.tag_v2.get(tag, 0) for tag in _TIFF_TILE] if isinstance(image, TiffImageFile) else (0, 0)
     width, height = max(image.size, tile, key=math.prod)
     if width * height > limit * 1e6:
+        setting = f"CLOUDFN_MAX_{'JPEG_' if scans == 1 else ''}MEGAPIXELS"
+        other = "" if scans == 1 else ", save it as baseline JPEG"
         raise refusal(
             f"the picture has {width}x{height} pixels, {width * height / 1e6:.1f} megapixels; "
             f"the limit for this kind is {max(limit, 0):.3g}",
-            "make it smaller, or save it as baseline JPEG",
-            Limit(max(limit, 0), "megapixels", f"CLOUDFN_MAX_{'JPEG_' if scans == 1 else ''}MEGAPIXELS"),
+            f"make it smaller{other}, or raise {setting}",
+            Limit(max(limit, 0), "megapixels", setting),
         )
     limits.check_time(width * height * (_NANOSECONDS[name] * max(1, scans)) / 1e9)
     turn = 1 if name in ("TIFF", "HEIF") else orientation(image.info.get("exif", b""))

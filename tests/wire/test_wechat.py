@@ -171,6 +171,7 @@ def test_no_connection(base: str, code: int, permitted: Path, caplog: pytest.Log
     with caplog.at_level(logging.DEBUG):
         error = failed(instance.openapi.img.aiCrop)
     assert (error.errCode, error.retryable) == (code, True)
+    assert error.errMsg.endswith(f"(to {base.partition('//')[2]})")  # so that a reader knows what was not reached
     assert_no_secret(SECRETS, error, caplog.text)
 
 
