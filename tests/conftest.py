@@ -19,12 +19,12 @@ TESTS = Path(__file__).parent
 # All that a test gets of the environment it is started in: what Python, pip, npm and the system need.
 _KEPT = re.compile(
     r"PATH|HOME|USER|LANG|LC_.*|TZ|TE?MP(DIR)?|SYSTEMROOT|VIRTUAL_ENV|PYTHON.*|PYTEST.*|HYPOTHESIS.*|COV.*|PIP_.*|npm_.*|"
-    r"NODE_.*|SSL_CERT_.*|.*_NUM_THREADS|OPENBLAS_.*|DISPLAY|XDG_.*|CHROME.*|CI|CLOUDFN_TESTS_.*",
+    r"NODE_.*|SSL_CERT_.*|.*_NUM_THREADS|OPENBLAS_.*|DISPLAY|XDG_.*|CHROME.*|CI|TESTS_NO_SKIP",
     re.IGNORECASE,
 )
 
 # Where everything that a test may need is installed, a skipped test is a failure.
-_NO_SKIP = os.environ.get("CLOUDFN_TESTS_NO_SKIP") == "1"
+_NO_SKIP = os.environ.get("TESTS_NO_SKIP") == "1"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -34,7 +34,7 @@ def pytest_runtest_makereport(
     report = yield
     if _NO_SKIP and report.skipped:
         report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} was skipped, and CLOUDFN_TESTS_NO_SKIP=1 forbids it: {report.longrepr}"
+        report.longrepr = f"{item.nodeid} was skipped, and TESTS_NO_SKIP=1 forbids it: {report.longrepr}"
     return report
 
 
