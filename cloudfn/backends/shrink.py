@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from cloudfn import crop
+from cloudfn.backends.wrappers import Wrapper
 from cloudfn.boxes import corners, half_open
 from cloudfn.call.values import Backend, Call, Media, Trace
 from cloudfn.errors import CloudError, named
@@ -20,12 +21,11 @@ _LONGER_SIDES = (2048, 1448, 1024, 512)  # pixels, tried in order; the first nea
 _QUALITY = 90
 
 
-class Shrunk:
+class Shrunk(Wrapper):
     """A backend that shrinks pictures of 2 MiB and more for the one inside; needs the engine's packages for those."""
 
     def __init__(self, backend: Backend, settings: Settings) -> None:
-        self.name = backend.name
-        self._backend = backend
+        super().__init__(backend)
         self._limits: dict[str, Any] = {
             "max_megapixels": settings.max_megapixels,
             "max_jpeg_megapixels": settings.max_jpeg_megapixels,
@@ -47,12 +47,6 @@ class Shrunk:
 
     def begin(self, api: str) -> None:
         self._backend.begin(api)
-
-    def warm_up(self, *, network: bool = False) -> None:
-        self._backend.warm_up(network=network)
-
-    def close(self) -> None:
-        self._backend.close()
 
     def _smaller(self, picture: bytes | bytearray | memoryview, size: crop.Size) -> bytes:
         whole = crop.Box(0, 0, *size)

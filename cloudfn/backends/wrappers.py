@@ -26,13 +26,31 @@ _URL_SECONDS = 60.0  # the longest that a URL's result is kept: another picture 
 _LARGEST_RESULT = 64 * 1024  # bytes of JSON; a result with five boxes has less than 1 KB
 
 
-class Cached:
+class Wrapper:
+    """The common part of the backends around one other backend."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.name = backend.name
+        self._backend = backend
+
+    def begin(self, api: str) -> None:
+        """Do nothing: a wrapper may end the call before anything goes out."""
+
+    def warm_up(self, *, network: bool = False) -> None:
+        """Load what the backend inside needs."""
+        self._backend.warm_up(network=network)
+
+    def close(self) -> None:
+        """Close the backend inside."""
+        self._backend.close()
+
+
+class Cached(Wrapper):
     """A cache of the results of calls that succeeded; equal calls at the same time are one call."""
 
     def __init__(self, backend: Backend, store: Store, seconds: float, account: str) -> None:
         """`account` separates the results of one account from another's: a hash, not a secret."""
-        self.name = backend.name
-        self._backend = backend
+        super().__init__(backend)
         self._store = store
         self._seconds = seconds
         self._account = account
@@ -66,15 +84,6 @@ class Cached:
         if not answer.get("errcode"):
             self._keep(key, answer, _URL_SECONDS if "imgUrl" in call.params else math.inf)
         return answer
-
-    def begin(self, api: str) -> None:
-        """Do nothing: the answer may be cached, and then nothing goes out."""
-
-    def warm_up(self, *, network: bool = False) -> None:
-        self._backend.warm_up(network=network)
-
-    def close(self) -> None:
-        self._backend.close()
 
     def _shared(self, running: Future[dict[str, Any]], call: Call, trace: Trace) -> dict[str, Any]:
         """Return the answer of an equal call under way; if that fails or takes too long, make the call."""
@@ -126,14 +135,13 @@ class Quota(NamedTuple):
         return int((now + 8 * 3600) // self.seconds)
 
 
-class Counted:
+class Counted(Wrapper):
     """A backend that fails a call over the quota with 45009, or 45011 for a minute's quota, before any network."""
 
     def __init__(
         self, backend: Backend, store: Store, quota: Quota, account: str, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self.name = backend.name
-        self._backend = backend
+        super().__init__(backend)
         self._store = store
         self._quota = quota
         self._account = account
@@ -156,15 +164,6 @@ class Counted:
                 api=call.api,
             )
         return self._backend(call, trace)
-
-    def begin(self, api: str) -> None:
-        self._backend.begin(api)
-
-    def warm_up(self, *, network: bool = False) -> None:
-        self._backend.warm_up(network=network)
-
-    def close(self) -> None:
-        self._backend.close()
 
 
 # The failures that are WeChat's, not the caller's: busy, out of quota, not to be reached, too slow.

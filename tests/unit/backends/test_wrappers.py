@@ -344,3 +344,14 @@ def test_who_answered_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
         perform(call(), backend)
         perform(call(), backend)
     assert [record.answered for record in caplog.records] == ["wechat", "cache"]  # type: ignore[attr-defined]
+
+
+def test_nothing_begins_before_the_quota_or_the_cache_was_asked() -> None:
+    """Else a token would be fetched for a call that is not made."""
+
+    class Eager(Scripted):
+        def begin(self, api: str) -> None:
+            raise AssertionError(api)
+
+    Counted(Eager(), Memory(), Quota(0, 86400), "").begin("img.aiCrop")
+    Cached(Eager(), Memory(), 60, "").begin("img.aiCrop")
