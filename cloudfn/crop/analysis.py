@@ -15,6 +15,9 @@ from cloudfn.crop.values import Box, Explanation, Found, Placed, Point, Size
 
 # The aspect ratios whose best boxes agree on the focal point, from a story's to a film's.
 _FOCAL = (9 / 16, 3 / 4, 1, 4 / 3, 16 / 9)
+# glibc's thresholds rise to the size of a mapped block that is freed (mallopt(3), M_MMAP_THRESHOLD). Without that it
+# returns a picture's working memory to the kernel, and takes it again page by page for the next one: a tenth of a call.
+np.empty(8 * 1024 * 1024, np.uint8)
 _PART = 4  # cells; sigma of the blur under which the map's peak is the middle of a part, not its edge
 
 
