@@ -7,16 +7,19 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from cloudfn.handler import main
 from cloudfn.testing import Server
 from tests.process.test_sdk import modules  # noqa: F401 - a fixture
-from tests.support.docs import ROOT
+from tests.support.docs import ROOT, blocks
 from tests.support.recording import RecordingServer, http
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -108,6 +111,53 @@ def record(key: str) -> dict[str, Any]:
         "awsRegion": "us-east-1",
         "s3": {"bucket": {"name": "album"}, "object": {"key": key, "size": 1}},
     }
+
+
+class Lambda(BaseHTTPRequestHandler):
+    """Lambda's Invoke operation, with the ready-made function behind it."""
+
+    def do_POST(self) -> None:
+        event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        known = self.path == "/2015-03-31/functions/crop/invocations"
+        answer = json.dumps(main(event, None) if known else {}).encode()
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_fanning_out_to_a_function(
+    language: str, pictures: RecordingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("boto3")
+    page = (ROOT / "docs" / language / "batch.md").read_text(encoding="utf-8")
+    (code,) = [block.code for block in blocks(page) if "boto3" in block.code]
+    monkeypatch.setenv("CLOUDFN_BACKEND", "local")
+    monkeypatch.setenv("CLOUDFN_ALLOW_HOSTS", "127.0.0.1")
+    monkeypatch.chdir(EXAMPLES)  # where a config.json permits the call
+    (tmp_path / "urls.txt").write_text("".join(pictures.at(f"/{number}.jpg\n") for number in range(60)) + "ftp://no\n")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Lambda) as deployed:
+        thread = threading.Thread(target=deployed.serve_forever)
+        thread.start()
+        try:
+            run(
+                *(sys.executable, "-c", code),
+                at=tmp_path,
+                AWS_ENDPOINT_URL=f"http://127.0.0.1:{deployed.server_port}",
+                AWS_ACCESS_KEY_ID="id",
+                AWS_SECRET_ACCESS_KEY="key",
+                AWS_DEFAULT_REGION="us-east-1",
+            )
+        finally:
+            deployed.shutdown()
+            thread.join()
+    answers = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [len(answer["results"]) for answer in answers[:60]] == [2] * 60
+    assert [answer["errCode"] for answer in answers] == [0] * 60 + [-401002]
 
 
 def test_the_same_function_in_node_and_python(modules: Path, pictures: RecordingServer) -> None:  # noqa: F811
