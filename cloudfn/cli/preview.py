@@ -15,8 +15,8 @@ from cloudfn.crop.picture import Limits, open_upright
 # File name's ending -> Pillow's format.
 EXTENSIONS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
-# Longest side of a preview in pixels: enough to judge a crop on a screen.
-_SIDE = 1600
+# Longest side of a preview in pixels: enough to judge a crop on a screen, and to write into.
+_MOST, _LEAST = 1600, 320
 # Distinct on any photograph and to colour-blind readers: Okabe & Ito, "Color Universal Design", 2008.
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442")
 _DIMMED = 0.45  # brightness of the parts that every box cuts away
@@ -31,9 +31,10 @@ def draw(
     extension: str,
     limits: Limits,
 ) -> bytes:
-    """Return the picture as displayed, at most 1600 pixels a side, with `boxes` (half-open, pixels) and their labels.
+    """Return the picture as displayed, with `boxes` (half-open, pixels) and their labels.
 
-    The parts that a box cuts away are dimmed, more so where several boxes cut them away.
+    Its longest side is scaled to 320..1600 pixels. The parts that a box cuts away are dimmed, more so where several
+    boxes cut them away. Labels that find no free place in the picture stand below it.
     """
     canvas = _Canvas.of(picture, limits)
     kept = np.zeros((canvas.image.height, canvas.image.width))
@@ -43,9 +44,12 @@ def draw(
     light = Image.fromarray(np.round(255 * (_DIMMED + (1 - _DIMMED) * kept)).astype(np.uint8))
     canvas.image.paste(ImageChops.multiply(canvas.image, light.convert("RGB")))
     canvas.outline([canvas.corners(box) for box in boxes])
+    outside = []
     for number, (box, label) in enumerate(zip(boxes, labels, strict=True)):
-        canvas.tag(canvas.corners(box), label, _COLOURS[number % len(_COLOURS)])
-    return canvas.encoded(canvas.image, extension)
+        colour = _COLOURS[number % len(_COLOURS)]
+        if not canvas.tag(canvas.corners(box), label, colour):
+            outside.append((colour, label))
+    return canvas.encoded(canvas.above(outside) if outside else canvas.image, extension)
 
 
 def explain(
@@ -54,7 +58,7 @@ def explain(
     """Return the picture with its saliency glowing in it, the reasons for the boxes, and a legend below.
 
     Each box has its colour, each runner-up a thin dashed line of it and its rank; faces and the caller's boxes are
-    white, and a cross marks the focal point.
+    white, and a cross marks the focal point. A label that finds no free place in the picture is in the legend alone.
     """
     canvas = _Canvas.of(picture, limits)
     share = np.sqrt(explanation.map / explanation.map.max())
@@ -68,6 +72,12 @@ def explain(
         for other in others:
             canvas.dashed(canvas.corners(other.box), _COLOURS[number % len(_COLOURS)], 0, 2, max(1, canvas.line // 2))
     canvas.outline([canvas.corners(best.box) for best in explanation.boxes])
+    x, y = (value * canvas.scale for value in explanation.focal_point)
+    reach = 5 * canvas.line
+    for colour, width in (("black", canvas.line + 2), ("white", canvas.line)):
+        canvas.pen.line((x - reach, y, x + reach, y), colour, width)
+        canvas.pen.line((x, y - reach, x, y + reach), colour, width)
+    canvas.tags.append((round(x) - reach, round(y) - reach, round(x) + reach, round(y) + reach))
     legend: list[tuple[str, str]] = []
     for number, (best, others) in enumerate(zip(explanation.boxes, explanation.runners_up, strict=True)):
         colour = _COLOURS[number % len(_COLOURS)]
@@ -77,10 +87,6 @@ def explain(
             canvas.tag(canvas.corners(other.box), f"{labels[number]} #{rank}", colour, small=True)
             lost = ", but would cut a box that must count" if other.score > best.score else ""
             legend.append((colour, f"   #{rank}: {other.score:.2f}{lost}"))
-    x, y = (value * canvas.scale for value in explanation.focal_point)
-    for colour, width in (("black", canvas.line + 2), ("white", canvas.line)):
-        canvas.pen.line((x - 5 * canvas.line, y, x + 5 * canvas.line, y), colour, width)
-        canvas.pen.line((x, y - 5 * canvas.line, x, y + 5 * canvas.line), colour, width)
     point = "{:.0f}, {:.0f} pixels; {:.2f}, {:.2f} of the sides".format(
         *explanation.focal_point, *explanation.focal_share
     )
@@ -101,16 +107,16 @@ class _Canvas(NamedTuple):
     scale: float
     line: int  # pixels
     font: ImageFont.ImageFont | ImageFont.FreeTypeFont
-    tags: list[_Corners]  # taken by labels
+    tags: list[_Corners]  # taken by labels and the focal point's cross
 
     @classmethod
     def of(cls, picture: bytes, limits: Limits) -> _Canvas:
         image = open_upright(picture, limits)[0].convert("RGB")
-        scale = min(1.0, _SIDE / max(image.size))
+        scale = max(min(1.0, _MOST / max(image.size)), _LEAST / max(image.size))
         image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-        line = max(2, round(max(image.size) / 250))
-        font = ImageFont.load_default(size=max(12, round(max(image.size) / 36)))
-        return cls(image, ImageDraw.Draw(image), scale, line, font, [])
+        letters = max(12, round(min(max(image.size) / 36, min(image.size) / 8)))
+        font = ImageFont.load_default(size=letters)
+        return cls(image, ImageDraw.Draw(image), scale, max(2, round(letters / 7)), font, [])
 
     def corners(self, box: tuple[int, int, int, int]) -> _Corners:
         """Return a half-open box of the picture as its first and last column and row on the canvas."""
@@ -139,23 +145,33 @@ class _Canvas(NamedTuple):
                 self.pen.rectangle((left, first, min(right, left + width - 1), last), colour)
                 self.pen.rectangle((max(left, right - width + 1), first, right, last), colour)
 
-    def tag(self, frame: _Corners, label: str, colour: str, small: bool = False) -> None:
-        """Write a label into a frame, at its top left or at the next place where it hides no other label."""
+    def tag(self, frame: _Corners, label: str, colour: str, small: bool = False) -> bool:
+        """Write a label into a frame, at its top left or at the next place where it hides no other label.
+
+        A frame that is narrower or lower than its label has it beginning at its top left, as far as the picture has
+        room. Returns whether there was a place inside the picture; where there is none, nothing is drawn.
+        """
         width, height = (round(side) for side in self.pen.textbbox((0, 0), label, font=self.font)[2:])
         wide, high = width + 2 * self.line, height + 2 * self.line
         left, top, right, bottom = frame
-        places = [
+        last_x = min(max(left, right - wide), self.image.width - 1 - wide)
+        last_y = min(max(top, bottom - high), self.image.height - 1 - high)
+        places = (
             (x, y)
-            for y in range(top, max(top + 1, bottom - high), high + 1)
-            for x in range(left, max(left + 1, right - wide), wide + 1)
-        ]
-        x, y = next((place for place in places if self._free(place, wide, high)), places[0])
+            for y in range(max(0, min(top, last_y)), last_y + 1, high + 1)
+            for x in range(max(0, min(left, last_x)), last_x + 1, wide + 1)
+        )
+        place = next((place for place in places if self._free(place, wide, high)), None)
+        if place is None:
+            return False
+        x, y = place
         self.tags.append((x, y, x + wide, y + high))
         if small:
             self.pen.rectangle((x, y, x + wide, y + high), fill="black", outline=colour)
         else:
             self.pen.rectangle((x, y, x + wide, y + high), fill=colour)
         self.pen.text((x + self.line, y + self.line), label, fill=colour if small else "black", font=self.font)
+        return True
 
     def _free(self, place: tuple[int, int], wide: int, high: int) -> bool:
         x, y = place
