@@ -5,7 +5,7 @@ weights.json, or with --folds says what weights set on the other folds are worth
 PyTorch and tflite besides the package; nothing else in the repository does.
 
 DATA is a folder with three sets of photographs, none of which may be shipped; each has `images/` and `meta.json`
-(file name: {"w", "h", ...}):
+(file name: {...}):
 
 - ecssd (Shi et al., "Hierarchical image saliency detection on extended CSSD", PAMI 2016): `gt/` has a mask of the
   salient object for each picture.
@@ -14,7 +14,8 @@ DATA is a folder with three sets of photographs, none of which may be shipped; e
   has the crop that a person drew, half-open.
 
 `heads.json` beside this file has boxes of the heads of people and animals in the first two, drawn by hand for this
-project: {"<set>/<file>": {"w", "h", "heads": [{"box": [left, top, right, bottom], "kind"}]}}, half-open pixels.
+project: {"<set>/<file>": {"w", "h", "heads": [{"box": [left, top, right, bottom], "kind"}]}}, half-open pixels; other
+pictures may have "heads" in meta.json.
 
 What is optimised is what the engine does: for each picture and ratio the window slides over the map, a softmax over
 its positions gives the expected share of the object, of the heads, or the expected intersection over union with the
@@ -123,7 +124,7 @@ def load(data: Path) -> tuple[list[Photo], list[Slide]]:
                 wanted[rows[0] + max(1, (rows[-1] + 1 - rows[0]) // 5) :] = False
             what = "objects" if kind == "ecssd" else "people's heads"
             found += [slide(number, what, size, ratio, partial(kept, wanted)) for ratio in RATIOS]
-            heads = drawn_heads[f"{kind}/{name}"]["heads"]
+            heads = (meta if "heads" in meta else drawn_heads.get(f"{kind}/{name}", {})).get("heads", [])
             if heads:
                 covered = np.zeros(wanted.shape, dtype=bool)
                 for left, top, right, bottom in (head["box"] for head in heads):
@@ -355,7 +356,7 @@ class Trainer:
         shares, chosen = self.shares(logits, top, which)
         worth = self.worth[chosen].gather(1, shares.argmax(1, keepdim=True))[:, 0].numpy()
         kinds = self.kinds[chosen.numpy()]
-        return {kind: float(worth[kinds == kind].mean()) for kind in WEIGHTS}
+        return {kind: float(worth[kinds == kind].mean()) for kind in WEIGHTS if (kinds == kind).any()}
 
     def free(self, logits: Tensor, which: Tensor, top: float) -> tuple[list[Photo], list[Array]]:
         """The photographs among `which` that a person has cropped, and their maps."""
@@ -365,7 +366,7 @@ class Trainer:
 
     def exported(self, model: Model, spreads: list[Any]) -> tuple[dict[str, Array], saliency.Weights]:
         """The network in 16 bits, and the model in the units of the maps and features."""
-        bias = float(model.bias)
+        bias = model.bias.item()
         pairs = []
         for weights, (mean, spread) in zip(model.maps, spreads, strict=True):
             scaled = (weights.detach() / spread).numpy()
@@ -449,8 +450,12 @@ def main() -> None:
         fold = torch.tensor(np.random.default_rng(0).permutation(len(photos)) % args.folds)
         reports = [measure(trainer, every[fold != part], every[fold == part]) for part in range(args.folds)]
         for top in reports[0]:
-            means = {kind: float(np.mean([report[top][kind] for report in reports])) for kind in reports[0][top]}
-            print("top weight", top, {kind: round(mean, 4) for kind, mean in means.items()}, flush=True)
+            worth = {
+                kind: [report[top][kind] for report in reports if kind in report[top]] for kind in (*WEIGHTS, "auto")
+            }
+            print(
+                "top weight", top, {kind: round(float(np.mean(of)), 4) for kind, of in worth.items() if of}, flush=True
+            )
         return
     model, spreads = trainer.fit(every)
     tuned, weights = trainer.exported(model, spreads)
