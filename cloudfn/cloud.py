@@ -20,9 +20,8 @@ from cloudfn.backends import choose, log_hint, perform, without_engine
 from cloudfn.call import apis, params
 from cloudfn.call.absent import ABSENT
 from cloudfn.call.naming import near
-from cloudfn.call.values import FILE_ID, Backend, Call
-from cloudfn.errors import CloudError, failure, gateway_failure, refusal, shortage
-from cloudfn.net.deadline import Deadline
+from cloudfn.call.values import FILE_ID, Backend, Call, Deadline
+from cloudfn.errors import CloudError, gateway_failure, refusal, shortage
 from cloudfn.settings import Settings
 
 if TYPE_CHECKING:
@@ -184,7 +183,9 @@ class Cloud:
         elif isinstance(picture, str) and picture.lower().startswith(("http://", "https://")):
             from cloudfn.backends.local import fetched
 
-            picture = fetched(picture, settings.in_force(self._initialised("cut")))
+            in_force = settings.in_force(self._initialised("cut"))
+            call = _of_this_invocation(Call("cut", {}), in_force)
+            picture = fetched(picture, in_force, seconds=call.deadline.left)
         try:
             return boxes.cut(picture, result, size=size, **options)
         except _SHORTAGES as error:
@@ -229,14 +230,12 @@ class Cloud:
                 raise gateway_failure(name, -604100, problem=f'there is no API "{name[:80]}"', cure=cure)
             in_force = settings.in_force(arguments)
             permissions.check(name, in_force.config)
-            call = _of_this_invocation(read(api, begin=partial(self._begin, name, in_force)))
+            call = _of_this_invocation(read(api, begin=partial(self._begin, name, in_force)), in_force)
             backend = self._backend_for(in_force)
             if call.names_file:
                 from cloudfn import storage
 
-                deadline = _deadline(call, in_force)
-                call = storage.resolved(call, self._files_for(in_force), deadline)
-                call = replace(call, seconds=_left(call, deadline))
+                call = storage.resolved(call, self._files_for(in_force))
             result = perform(call, backend, convert_case=convert_case)
             return _Unawaited(result) if _in_event_loop() else result
         except CloudError as error:
@@ -255,8 +254,8 @@ class Cloud:
             arguments = self._initialised(api)
             parameters = storage.FUNCTIONS[api].read(keywords if options is None and keywords else options)
             in_force = settings.in_force(arguments)
-            call = _of_this_invocation(Call(api, {}))
-            result = storage.perform(call, self._files_for(in_force), parameters, _deadline(call, in_force))
+            call = _of_this_invocation(Call(api, {}), in_force)
+            result = storage.perform(call, self._files_for(in_force), parameters)
             return _Unawaited(result) if _in_event_loop() else result
         except CloudError as error:
             log_hint(error)
@@ -328,17 +327,6 @@ def absent(name: str) -> Callable[..., Any]:
     return refuse
 
 
-def _deadline(call: Call, in_force: Settings) -> Deadline:
-    return Deadline(min(in_force.timeout, call.seconds or math.inf))
-
-
-def _left(call: Call, deadline: Deadline) -> float:
-    try:
-        return deadline.remaining()
-    except TimeoutError:
-        raise failure(call.api, -604102, f"no answer within {deadline.seconds:.3g} seconds") from None
-
-
 def _checked(options: object, keywords: Mapping[str, Any]) -> settings.Arguments:
     """Return the settings among init's arguments; a wrong one is an error of init, not of the first call."""
     if options is not None and not isinstance(options, Mapping):
@@ -380,14 +368,14 @@ def _in_event_loop() -> bool:
         return False
 
 
-def _of_this_invocation(call: Call) -> Call:
-    """Return the call with the time that the platform has left for it, and the token of the request being answered."""
+def _of_this_invocation(call: Call, in_force: Settings) -> Call:
+    """Return the call with its deadline, as the platform's time allows, and the token of the request being answered."""
     known = invocation.current()
-    left = known.left() if known.left else None
-    if left is not None and left <= 0:
+    left = known.left() if known.left else math.inf
+    if left <= 0:
         cure = "raise the function's own time limit, or do less before the cloud call"
         raise refusal(-604102, "the platform has no time left for this call", cure, api=call.api)
-    return replace(call, seconds=left, token=known.token) if left is not None or known.token else call
+    return replace(call, deadline=Deadline(min(in_force.timeout, left)), token=known.token)
 
 
 class OpenApi:

@@ -186,6 +186,11 @@ def failure(
     return _foreign_words(api, code, f"{_spoken(api)}:fail {words}", problem, cure, retryable, limit)
 
 
+def too_late(api: str, seconds: float) -> CloudError:
+    """Make the error -604102 of a call that had so many seconds."""
+    return failure(api, -604102, f"no answer within {seconds:.3g} seconds")
+
+
 def gateway_failure(api: str, code: int, *, problem: str = "", cure: str | None = None) -> CloudError:
     """Make the error of a call refused before the API ran, in the SDK's form: no `openapi.` prefix, no words."""
     return _foreign_words(api, code, f"system error: error code: {code}", problem, cure)

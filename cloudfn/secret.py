@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 
 class Secret:
     """A secret text, wrapped from where it comes in to where it goes onto the wire.
@@ -30,3 +33,8 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._text)
+
+
+def unshown_json(fields: Mapping[str, object]) -> memoryview:
+    """Return JSON, the secrets among the values in it revealed, as bytes that no traceback shows."""
+    return memoryview(json.dumps(fields, default=Secret.reveal).encode())

@@ -13,7 +13,6 @@ from cloudfn.backends.files import Files
 from cloudfn.call import media, storage
 from cloudfn.call.values import FILE_ID, Call, Media
 from cloudfn.errors import CloudError
-from cloudfn.net.deadline import Deadline
 
 _log = logging.getLogger("cloudfn")
 
@@ -37,24 +36,24 @@ class Function(NamedTuple):
     """One of the SDK's functions: reads its parameters before anything else, then answers from the files."""
 
     read: Callable[[object], Any]
-    answer: Callable[[Files, Call, Any, Deadline], dict[str, Any]]
+    answer: Callable[[Files, Call, Any], dict[str, Any]]
 
 
-def _links(kept: Files, call: Call, wanted: list[storage.Wanted], deadline: Deadline) -> dict[str, Any]:
-    return {"fileList": kept.links(call, wanted, deadline)}
+def _links(kept: Files, call: Call, wanted: list[storage.Wanted]) -> dict[str, Any]:
+    return {"fileList": kept.links(call, wanted)}
 
 
-def _delete(kept: Files, call: Call, file_ids: list[str], deadline: Deadline) -> dict[str, Any]:
-    return {"fileList": kept.delete(call, file_ids, deadline)}
+def _delete(kept: Files, call: Call, file_ids: list[str]) -> dict[str, Any]:
+    return {"fileList": kept.delete(call, file_ids)}
 
 
-def _download(kept: Files, call: Call, file_id: str, deadline: Deadline) -> dict[str, Any]:
-    return {"fileContent": kept.download(call, file_id, deadline), "statusCode": 200}
+def _download(kept: Files, call: Call, file_id: str) -> dict[str, Any]:
+    return {"fileContent": kept.download(call, file_id), "statusCode": 200}
 
 
-def _upload(kept: Files, call: Call, file: tuple[str, bytes], deadline: Deadline) -> dict[str, Any]:
+def _upload(kept: Files, call: Call, file: tuple[str, bytes]) -> dict[str, Any]:
     # wx-server-sdk 2.3.3 to 4.0.2 return -1: they never learn the status of the upload.
-    return {"fileID": kept.upload(call, *file, deadline), "statusCode": -1}
+    return {"fileID": kept.upload(call, *file), "statusCode": -1}
 
 
 FUNCTIONS: Mapping[str, Function] = {
@@ -65,11 +64,11 @@ FUNCTIONS: Mapping[str, Function] = {
 }
 
 
-def perform(call: Call, kept: Files, parameters: Any, deadline: Deadline) -> dict[str, Any]:
+def perform(call: Call, kept: Files, parameters: Any) -> dict[str, Any]:
     """Run one of the functions with what it read; the result ends with errMsg, as the SDK's does. One log record."""
     start, code = time.perf_counter(), 0
     try:
-        return {**FUNCTIONS[call.api].answer(kept, call, parameters, deadline), "errMsg": f"{call.api}:ok"}
+        return {**FUNCTIONS[call.api].answer(kept, call, parameters), "errMsg": f"{call.api}:ok"}
     except CloudError as error:
         code = error.errCode
         raise
@@ -78,14 +77,14 @@ def perform(call: Call, kept: Files, parameters: Any, deadline: Deadline) -> dic
         _log.info("api=%(api)s code=%(code)s milliseconds=%(milliseconds)s", facts, extra=facts)
 
 
-def resolved(call: Call, kept: Files, deadline: Deadline) -> Call:
+def resolved(call: Call, kept: Files) -> Call:
     """Return the call with each fileID among its URLs turned into a link or, for files in a folder, the picture.
 
     Raises `CloudError`: -503003 and the like, named as the call's own.
     """
     params: dict[str, Any] = {}
     for name, value in call.params.items():
-        target = kept.resolve(call, value, deadline) if _is_file_id(value) else value
+        target = kept.resolve(call, value) if _is_file_id(value) else value
         if isinstance(target, bytes):
             content_type = media.sniff(target) or "application/octet-stream"
             params[_PICTURE] = Media(content_type, target, media.file_name(_PICTURE, content_type)[0])

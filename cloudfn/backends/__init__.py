@@ -63,7 +63,7 @@ def _assembled(options: Settings) -> Backend:
     if options.cache > 0:
         from cloudfn.backends import stores, wrappers
 
-        backend = wrappers.Cached(backend, stores.open_store(options.store.reveal()), options.cache, options.appid)
+        backend = wrappers.Cached(backend, stores.open_store(options.store), options.cache, options.appid)
     return backend
 
 
@@ -72,7 +72,7 @@ def _guarded(backend: Backend, options: Settings) -> Backend:
     from cloudfn.backends import stores, wrappers
 
     for quota in options.quota:
-        store = stores.open_store(options.store.reveal())
+        store = stores.open_store(options.store)
         backend = wrappers.Counted(backend, store, wrappers.Quota(*quota), options.appid)
     if options.shrink:
         from cloudfn.backends.shrink import Shrunk
@@ -81,7 +81,7 @@ def _guarded(backend: Backend, options: Settings) -> Backend:
     if options.fallback:
         from cloudfn.backends.local import Local
 
-        backend = wrappers.Fallback(backend, Local(options), options.timeout)
+        backend = wrappers.Fallback(backend, Local(options))
     return backend
 
 

@@ -17,7 +17,6 @@ from cloudfn.call.values import Call
 from cloudfn.codes import CODES
 from cloudfn.errors import failure
 from cloudfn.net import objects
-from cloudfn.net.deadline import Deadline
 from cloudfn.settings import Settings
 
 _FAILED = -503001
@@ -37,60 +36,13 @@ class CloudFiles:
         """Close the connections."""
         self._wechat.close()
 
-    def links(self, call: Call, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:
+    def links(self, call: Call, wanted: Sequence[Wanted]) -> list[dict[str, Any]]:
         """Request links from WeChat."""
-        return self._links(call, wanted, deadline)
-
-    def delete(self, call: Call, file_ids: Sequence[str], deadline: Deadline) -> list[dict[str, Any]]:
-        """Delete files through WeChat."""
-        answer = self._ask(call, "/tcb/batchdeletefile", {"fileid_list": list(file_ids)}, deadline)
-        return [
-            outcome(_id(item, file_id), item.get("status"), item.get("errmsg") or "")
-            for item, file_id in _paired(call, answer.get("delete_list"), file_ids)
-        ]
-
-    def resolve(self, call: Call, file_id: str, deadline: Deadline) -> str:
-        """Return a link that lives just long enough."""
-        links = self._links(call, [Wanted(file_id, _LINK_AGE)], deadline)
-        if not links:
-            raise failure(call.api, -601001, "wechat server internal error, the answer holds no file")
-        if links[0]["status"]:
-            raise failure(call.api, links[0]["status"], links[0]["errMsg"])
-        url: str = links[0]["tempFileURL"]
-        return url
-
-    def download(self, call: Call, file_id: str, deadline: Deadline) -> bytes:
-        """Return the bytes behind such a link."""
-        status, body = self._move(call, "GET", self.resolve(call, file_id, deadline), deadline)
-        if status != 200:
-            raise failure(call.api, _FAILED, f"下载文件失败: Status:{status}")
-        return body
-
-    def upload(self, call: Call, path: str, content: bytes, deadline: Deadline) -> str:
-        """Request the file's address from WeChat, and send the file there as a form, its bytes last."""
-        place = self._ask(call, "/tcb/uploadfile", {"path": path}, deadline)
-        names = ("url", "token", "authorization", "file_id", "cos_file_id")
-        url, token, authorization, file_id, cos_file_id = (place.get(name) for name in names)
-        if not isinstance(url, str) or not isinstance(file_id, str):
-            raise failure(call.api, -601001, "wechat server internal error, the answer holds no address for the file")
-        fields = {
-            "key": path,
-            "Signature": str(authorization),
-            "x-cos-security-token": str(token),
-            "x-cos-meta-fileid": str(cos_file_id),
-        }
-        status, body = self._move(call, "POST", url, deadline, fields, content)
-        refusal = _storage_refusal(body)
-        if refusal or not 200 <= status < 300:
-            raise failure(call.api, _FAILED, refusal or f"上传文件失败: Status:{status}")
-        return file_id
-
-    def _links(self, call: Call, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:
         file_list = [
             {"fileid": item.file_id} if item.max_age is None else {"fileid": item.file_id, "max_age": item.max_age}
             for item in wanted
         ]
-        answer = self._ask(call, "/tcb/batchdownloadfile", {"file_list": file_list}, deadline)
+        answer = self._ask(call, "/tcb/batchdownloadfile", {"file_list": file_list})
         return [
             link(
                 _id(item, one.file_id),
@@ -102,8 +54,52 @@ class CloudFiles:
             for item, one in _paired(call, answer.get("file_list"), wanted)
         ]
 
-    def _ask(self, call: Call, path: str, fields: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
-        answer = self._wechat.post(call, path, {"env": self._env, **fields}, deadline)
+    def delete(self, call: Call, file_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Delete files through WeChat."""
+        answer = self._ask(call, "/tcb/batchdeletefile", {"fileid_list": list(file_ids)})
+        return [
+            outcome(_id(item, file_id), item.get("status"), item.get("errmsg") or "")
+            for item, file_id in _paired(call, answer.get("delete_list"), file_ids)
+        ]
+
+    def resolve(self, call: Call, file_id: str) -> str:
+        """Return a link that lives just long enough."""
+        links = self.links(call, [Wanted(file_id, _LINK_AGE)])
+        if not links:
+            raise failure(call.api, -601001, "wechat server internal error, the answer holds no file")
+        if links[0]["status"]:
+            raise failure(call.api, links[0]["status"], links[0]["errMsg"])
+        url: str = links[0]["tempFileURL"]
+        return url
+
+    def download(self, call: Call, file_id: str) -> bytes:
+        """Return the bytes behind such a link."""
+        status, body = self._move(call, "GET", self.resolve(call, file_id))
+        if status != 200:
+            raise failure(call.api, _FAILED, f"下载文件失败: Status:{status}")
+        return body
+
+    def upload(self, call: Call, path: str, content: bytes) -> str:
+        """Request the file's address from WeChat, and send the file there as a form, its bytes last."""
+        place = self._ask(call, "/tcb/uploadfile", {"path": path})
+        names = ("url", "token", "authorization", "file_id", "cos_file_id")
+        url, token, authorization, file_id, cos_file_id = (place.get(name) for name in names)
+        if not isinstance(url, str) or not isinstance(file_id, str):
+            raise failure(call.api, -601001, "wechat server internal error, the answer holds no address for the file")
+        fields = {
+            "key": path,
+            "Signature": str(authorization),
+            "x-cos-security-token": str(token),
+            "x-cos-meta-fileid": str(cos_file_id),
+        }
+        status, body = self._move(call, "POST", url, fields, content)
+        refusal = _storage_refusal(body)
+        if refusal or not 200 <= status < 300:
+            raise failure(call.api, _FAILED, refusal or f"上传文件失败: Status:{status}")
+        return file_id
+
+    def _ask(self, call: Call, path: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        answer = self._wechat.post(call, path, {"env": self._env, **fields})
         code = errcode(call.api, answer)
         if code:
             raise failure(call.api, code, str(answer.get("errmsg", "")))
@@ -114,7 +110,6 @@ class CloudFiles:
         call: Call,
         method: str,
         url: str,
-        deadline: Deadline,
         fields: Mapping[str, str] | None = None,
         content: bytes = b"",
     ) -> tuple[int, bytes]:
@@ -123,7 +118,7 @@ class CloudFiles:
             return objects.exchange(
                 method,
                 url,
-                deadline,
+                call.deadline,
                 fields=fields,
                 content=content,
                 max_bytes=int(self._settings.max_url_mib * 1024 * 1024),

@@ -9,26 +9,25 @@ from cloudfn.backends import name_of
 from cloudfn.call.storage import Wanted
 from cloudfn.call.values import Call
 from cloudfn.errors import setup_error
-from cloudfn.net.deadline import Deadline
 from cloudfn.settings import Settings
 
 
 class Files(Protocol):
     """The files of an environment; each method serves one cloud call and raises `CloudError`."""
 
-    def links(self, call: Call, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:
+    def links(self, call: Call, wanted: Sequence[Wanted]) -> list[dict[str, Any]]:
         """Return `getTempFileURL`'s fileList, in the order of `wanted`."""
 
-    def delete(self, call: Call, file_ids: Sequence[str], deadline: Deadline) -> list[dict[str, Any]]:
+    def delete(self, call: Call, file_ids: Sequence[str]) -> list[dict[str, Any]]:
         """Delete the files and return `deleteFile`'s fileList, in the order of `file_ids`."""
 
-    def download(self, call: Call, file_id: str, deadline: Deadline) -> bytes:
+    def download(self, call: Call, file_id: str) -> bytes:
         """Return the bytes of a file."""
 
-    def resolve(self, call: Call, file_id: str, deadline: Deadline) -> str | bytes:
+    def resolve(self, call: Call, file_id: str) -> str | bytes:
         """Return a link from which WeChat can fetch a picture, or the picture itself."""
 
-    def upload(self, call: Call, path: str, content: bytes, deadline: Deadline) -> str:
+    def upload(self, call: Call, path: str, content: bytes) -> str:
         """Store a file and return its fileID."""
 
     def close(self) -> None:

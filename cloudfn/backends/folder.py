@@ -12,7 +12,6 @@ from cloudfn.call.storage import Wanted, link, outcome, path_of
 from cloudfn.call.values import Call
 from cloudfn.codes import CODES
 from cloudfn.errors import failure
-from cloudfn.net.deadline import Deadline
 
 _TEMPORARY = ".cloudfn-upload-"
 _LONGEST_NAME = 255  # bytes, on nearly every file system
@@ -81,27 +80,27 @@ class Folder:
             return False
         return False
 
-    def links(self, call: Call, wanted: Sequence[Wanted], deadline: Deadline) -> list[dict[str, Any]]:  # noqa: ARG002
+    def links(self, call: Call, wanted: Sequence[Wanted]) -> list[dict[str, Any]]:  # noqa: ARG002
         """Return fileIDs as links, which `imgUrl` understands: no web server stands in front of a folder."""
         files = [(item, self.has(path_of(item.file_id) or "")) for item in wanted]
         return [link(item.file_id, 0 if there else NO_FILE, item.file_id, item.max_age) for item, there in files]
 
-    def delete(self, call: Call, file_ids: Sequence[str], deadline: Deadline) -> list[dict[str, Any]]:  # noqa: ARG002
+    def delete(self, call: Call, file_ids: Sequence[str]) -> list[dict[str, Any]]:  # noqa: ARG002
         """Delete files."""
         return [outcome(name, 0 if self.remove(path_of(name) or "") else NO_FILE) for name in file_ids]
 
-    def download(self, call: Call, file_id: str, deadline: Deadline) -> bytes:  # noqa: ARG002
+    def download(self, call: Call, file_id: str) -> bytes:
         """Return the bytes of a file; raise `CloudError` -503003 where there is none."""
         content = self.read(path_of(file_id) or "")
         if content is None:
             raise failure(call.api, NO_FILE, CODES[NO_FILE].text)
         return content
 
-    def resolve(self, call: Call, file_id: str, deadline: Deadline) -> bytes:
+    def resolve(self, call: Call, file_id: str) -> bytes:
         """Return the picture itself; raise `CloudError` -503003 where there is none."""
-        return self.download(call, file_id, deadline)
+        return self.download(call, file_id)
 
-    def upload(self, call: Call, path: str, content: bytes, deadline: Deadline) -> str:  # noqa: ARG002
+    def upload(self, call: Call, path: str, content: bytes) -> str:
         """Store a file; raise `CloudError` -503001 for a path that this folder cannot hold."""
         path = path.lstrip("/")
         if not self.write(path, content):

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
-import math
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
 from cloudfn import crop
@@ -79,7 +76,6 @@ def _warn_of_size(api: str, picture: Bytes) -> None:
 
 
 def _ai_crop(call: Call, find: Find, settings: Settings, trace: Trace) -> dict[str, Any]:
-    until = time.monotonic() + min(settings.timeout, math.inf if call.seconds is None else call.seconds)
     picture = call.params["img"].value if "img" in call.params else _fetched(call, settings)
     trace.bytes = len(picture)
     if "img" in call.params:
@@ -90,7 +86,7 @@ def _ai_crop(call: Call, find: Find, settings: Settings, trace: Trace) -> dict[s
         ratios,
         max_megapixels=settings.max_megapixels,
         max_jpeg_megapixels=settings.max_jpeg_megapixels,
-        seconds=until - time.monotonic(),
+        seconds=call.deadline.left,
     )
     return {
         "errcode": 0,
@@ -101,12 +97,13 @@ def _ai_crop(call: Call, find: Find, settings: Settings, trace: Trace) -> dict[s
 
 
 def _fetched(call: Call, settings: Settings) -> bytes:
-    seconds = min(settings.timeout, call.seconds or math.inf)
-    return fetched(call.params["imgUrl"], replace(settings, timeout=seconds))
+    return fetched(call.params["imgUrl"], settings, seconds=call.deadline.left)
 
 
-def fetched(url: str, settings: Settings, hold: Callable[[int], None] = lambda _count: None) -> bytes:
-    """Fetch the picture behind a URL, within the limits of the settings.
+def fetched(
+    url: str, settings: Settings, hold: Callable[[int], None] = lambda _count: None, *, seconds: float
+) -> bytes:
+    """Fetch the picture behind a URL, within the limits of the settings and half of the seconds.
 
     Raises `CloudError`: 101000, and -601002 before any network where the engine's packages are not installed.
     """
@@ -116,7 +113,7 @@ def fetched(url: str, settings: Settings, hold: Callable[[int], None] = lambda _
     # Half of the time is for the picture: the rest is for the engine and the answer.
     return fetch(
         url,
-        timeout=settings.timeout / 2,
+        timeout=seconds / 2,
         max_bytes=int(settings.max_url_mib * 1024 * 1024),
         allow_hosts=settings.allow_hosts,
         ca_bundle=settings.ca_bundle,

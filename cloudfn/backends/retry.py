@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 
-from cloudfn.net.deadline import Deadline
+from cloudfn.call.values import Deadline
 
 
 class Retries:

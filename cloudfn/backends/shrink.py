@@ -12,7 +12,7 @@ from cloudfn import crop
 from cloudfn.backends.wrappers import Wrapper
 from cloudfn.boxes import corners, half_open
 from cloudfn.call.values import Backend, Call, Media, Trace
-from cloudfn.errors import CloudError, named
+from cloudfn.errors import CloudError, failure, named
 from cloudfn.settings import Settings
 
 _TOO_LARGE = 2 * 1024 * 1024  # bytes from which on WeChat refuses a picture
@@ -43,7 +43,11 @@ class Shrunk(Wrapper):
             raise named(error, call.api) from error
         sent = replace(call, params={**call.params, "img": Media("image/jpeg", small, "img.jpg")})
         answer = self._backend(sent, trace)
-        return self._scaled_back(answer, size, call)
+        try:
+            return self._scaled_back(answer, size, call)
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
+            words = "wechat server internal error, the boxes of the answer cannot be read"
+            raise failure(call.api, -601001, words) from None
 
     def begin(self, api: str) -> None:
         self._backend.begin(api)

@@ -13,8 +13,8 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import NamedTuple, Protocol
 
 from cloudfn import files, forks
+from cloudfn.call.values import Deadline
 from cloudfn.errors import CloudError, refusal
-from cloudfn.net.deadline import Deadline
 from cloudfn.secret import Secret
 from cloudfn.settings import Settings
 
@@ -189,11 +189,16 @@ class Issued:
         return token
 
 
-def kept_for(life: object) -> float:
+def life_of(stated: object) -> float:
+    """Return a token's life in seconds for what stands in expires_in, which may be anything."""
+    if isinstance(stated, bool) or not isinstance(stated, (int, float)) or not stated > 0:
+        return _UNKNOWN_LIFE
+    return min(stated, _LONGEST)
+
+
+def kept_for(stated: object) -> float:
     """Return the seconds to keep a token of this life: until 5 minutes before its end, half of less than 10 minutes."""
-    if isinstance(life, bool) or not isinstance(life, (int, float)) or not life > 0:
-        life = _UNKNOWN_LIFE
-    life = min(life, _LONGEST)
+    life = life_of(stated)
     return life - _RENEWAL if life >= 2 * _RENEWAL else life / 2
 
 
@@ -212,14 +217,13 @@ class Missing:
 
 def _issued(settings: Settings, ask: Ask) -> Issued:
     """Return the tokens of this process alone or, with a store that others see too, of all of them."""
-    address = settings.store.reveal()
-    if address.lower() == "memory":
+    if settings.store.reveal().lower() == "memory":
         return Issued(ask)
     from cloudfn.backends.shared import SharedAsk
     from cloudfn.backends.stores import open_store
 
     of_the_base = hashlib.sha256(settings.api_base.encode()).hexdigest()[:12]
-    shared = SharedAsk(ask, open_store(address), f"token:{settings.appid}:{settings.token_api}:{of_the_base}")
+    shared = SharedAsk(ask, open_store(settings.store), f"token:{settings.appid}:{settings.token_api}:{of_the_base}")
     return Issued(shared, forget=shared.forget)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
-import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -26,12 +25,11 @@ from cloudfn.call.apis import APIS
 from cloudfn.call.media import Bytes
 from cloudfn.call.naming import to_snake
 from cloudfn.call.reply import errcode, parse
-from cloudfn.call.values import Call, Media, Ratios, Trace
+from cloudfn.call.values import Call, Deadline, Media, Ratios, Trace
 from cloudfn.codes import CODES
-from cloudfn.errors import CloudError, Limit, failure, refusal, setting_error
-from cloudfn.net.deadline import Deadline
+from cloudfn.errors import CloudError, Limit, failure, refusal, setting_error, too_late
 from cloudfn.net.transport import OutgoingRequest, Transport, TransportError
-from cloudfn.secret import Secret
+from cloudfn.secret import Secret, unshown_json
 from cloudfn.settings import OF_THE_REQUEST, SIDE_CAR, Settings
 
 _log = logging.getLogger("cloudfn")
@@ -79,7 +77,7 @@ class WeChat:
         return f"{type(self).__name__}({self._base!r})"
 
     def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
-        """Return WeChat's JSON for `call`, before CLOUDFN_TIMEOUT is over.
+        """Return WeChat's JSON for `call`, before its deadline.
 
         A token that WeChat refuses is renewed once. What went out whole is never repeated, but for errcode -1, with
         which WeChat asks for it; what found no connection, or broke off while it was written, is.
@@ -87,7 +85,7 @@ class WeChat:
         Raises `CloudError`: 41001 without credentials, 101002 for a picture of 2 MiB and more (both before any
         network), -604102 when the time is over, -601003 without a connection, -601001 for an answer that is not JSON.
         """
-        progress = _Progress(call.api, Deadline(min(self._settings.timeout, call.seconds or math.inf)), trace)
+        progress = _Progress(call.api, call.deadline, trace)
         _check_sizes(call)
         api = APIS[call.api]
         body, content_type = _multipart(call, api.text + api.media)
@@ -96,10 +94,10 @@ class WeChat:
         request = OutgoingRequest("POST", api.path, query, body, content_type)
         return self._authorised(request, call, progress)
 
-    def post(self, call: Call, path: str, fields: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
+    def post(self, call: Call, path: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return WeChat's JSON for a POST of JSON to another of its addresses; the rules of `__call__` hold."""
         request = OutgoingRequest("POST", path, {}, (json.dumps(fields).encode(),), "application/json")
-        return self._authorised(request, call, _Progress(call.api, deadline, Trace()))
+        return self._authorised(request, call, _Progress(call.api, call.deadline, Trace()))
 
     def begin(self, api: str) -> None:
         """Fetch a token, if there is none, while the call's picture is being decoded."""
@@ -135,7 +133,7 @@ class WeChat:
         try:
             token = source.get(progress.api, progress.deadline)
         except TimeoutError:
-            raise failure(progress.api, -604102, _too_late(progress.deadline)) from None
+            raise too_late(progress.api, progress.deadline.seconds) from None
         if token and not _is_text(token.value):
             cure = "set it to the token that WeChat issued, with nothing before or after it"
             raise refusal(41001, "the access token holds characters that none has", cure, api=progress.api)
@@ -162,10 +160,12 @@ class WeChat:
         try:
             reply = self._transport.send(request, progress.deadline)
         except TransportError as error:
-            text = _too_late(progress.deadline) if error.code == -604102 else redact(error.text)[:_SHOWN]
+            text = redact(error.text)[:_SHOWN]
             if error.code == -601003:
                 text += f" (to {urlsplit(self._base).netloc})"
             problem = failure(api, error.code, text, retryable=error.retryable)
+            if error.code == -604102:
+                problem = too_late(api, progress.deadline.seconds)
             # The cause may quote the other side, and with it a secret that it echoes.
             problem.__cause__ = error.__cause__ if redact(str(error.__cause__)) == str(error.__cause__) else None
             return _Outcome({}, problem, error.unsent, 0)
@@ -199,12 +199,7 @@ def _token_request(settings: Settings) -> OutgoingRequest:
     if settings.token_api == "token":
         return OutgoingRequest("GET", "/cgi-bin/token", fields)
     # Never force_refresh: it would invalidate the token that other processes hold.
-    return OutgoingRequest("POST", "/cgi-bin/stable_token", {}, [_json(fields)], "application/json")
-
-
-def _json(fields: Mapping[str, str | Secret]) -> memoryview:
-    """Return JSON as bytes that no traceback shows."""
-    return memoryview(json.dumps(fields, default=Secret.reveal).encode())
+    return OutgoingRequest("POST", "/cgi-bin/stable_token", {}, [unshown_json(fields)], "application/json")
 
 
 def _signed(url: str) -> str | Secret:
@@ -228,10 +223,6 @@ def _token_cure(code: int, errmsg: str) -> str | None:
     if code == 40001:
         return CODES[40125].cure  # at the token's address this code is about the secret
     return None
-
-
-def _too_late(deadline: Deadline) -> str:
-    return f"no answer within {deadline.seconds:.3g} seconds"
 
 
 def _secrets(request: OutgoingRequest, settings: Settings) -> list[Secret]:

@@ -5,6 +5,7 @@ Each is a backend itself, so they are put around each other in any order; `backe
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -13,12 +14,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from cloudfn import forks
 from cloudfn.backends.stores import Store, StoreError
+from cloudfn.call.reply import errcode
 from cloudfn.call.values import Backend, Call, Media, Ratios, Trace
-from cloudfn.errors import CloudError, refusal
+from cloudfn.errors import CloudError, refusal, too_late
 
 _log = logging.getLogger("cloudfn")
 
@@ -49,50 +53,54 @@ class Cached(Wrapper):
     """A cache of the results of calls that succeeded; equal calls at the same time are one call."""
 
     def __init__(self, backend: Backend, store: Store, seconds: float, account: str) -> None:
-        """`account` separates the results of one account from another's: a hash, not a secret."""
+        """`account`, an appid, separates the results of one account from another's."""
         super().__init__(backend)
         self._store = store
         self._seconds = seconds
         self._account = account
+        self.after_fork()
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """Forget the calls under way: a child has none of the threads that make them."""
         self._guard = threading.Lock()
-        self._running: dict[str, Future[dict[str, Any]]] = {}
+        self._running: dict[str, Future[bytes | None]] = {}
 
     def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
         key = self._key(call)
-        kept = self._kept(key)
-        if kept is not None:
-            trace.answered_by = "cache"
-            return kept
+        mine: Future[bytes | None] = Future()
         with self._guard:
-            running = self._running.get(key)
-            mine: Future[dict[str, Any]] = Future()
-            if running is None:
-                self._running[key] = mine
-        if running is not None:
+            running = self._running.setdefault(key, mine)
+        if running is not mine:
             return self._shared(running, call, trace)
+        content = None
         try:
+            # Only now, so that a call that has just ended is either still running or in the store.
+            content = self._kept(key)
+            if content is not None:
+                trace.answered_by = "cache"
+                return _answer(content)
             answer = self._backend(call, trace)
-        except BaseException as error:
-            mine.set_exception(error)
-            mine.exception()
-            raise
-        else:
-            mine.set_result(answer)
+            content = json.dumps(answer).encode()
+            # An answer in WeChat's place is not WeChat's, which may be back a moment later.
+            if not errcode(call.api, answer) and not trace.answered_by:
+                self._keep(key, content, _URL_SECONDS if "imgUrl" in call.params else math.inf)
+            return answer
         finally:
             with self._guard:
-                del self._running[key]
-        if not answer.get("errcode"):
-            self._keep(key, answer, _URL_SECONDS if "imgUrl" in call.params else math.inf)
-        return answer
+                self._running.pop(key, None)
+            mine.set_result(content)
 
-    def _shared(self, running: Future[dict[str, Any]], call: Call, trace: Trace) -> dict[str, Any]:
-        """Return the answer of an equal call under way; if that fails or takes too long, make the call."""
+    def _shared(self, running: Future[bytes | None], call: Call, trace: Trace) -> dict[str, Any]:
+        """Return the answer of an equal call under way; if that failed, which is raised there, make the call."""
         try:
-            answer = running.result(call.seconds)
-        except BaseException:  # noqa: BLE001 - it was the other call's failure, and is raised there
+            content = running.result(call.deadline.left)
+        except FutureTimeout:
+            raise too_late(call.api, call.deadline.seconds) from None
+        if content is None:
             return self._backend(call, trace)
         trace.answered_by = "cache"
-        return json.loads(json.dumps(answer))  # type: ignore[no-any-return]  # a copy: the caller may change it
+        return _answer(content)
 
     def _key(self, call: Call) -> str:
         digest = hashlib.sha256(f"{call.api}\n{self.name}\n{self._account}\n".encode())
@@ -105,23 +113,22 @@ class Cached(Wrapper):
             digest.update(b"\n")
         return f"result:{digest.hexdigest()}"
 
-    def _kept(self, key: str) -> dict[str, Any] | None:
+    def _kept(self, key: str) -> bytes | None:
         try:
             content = self._store.get(key)
-            answer = json.loads(content) if content else None
-        except (StoreError, ValueError) as error:
-            _log.warning("the store of CLOUDFN_CACHE cannot be read, so the call is made: %s", error)
+            return content if content and isinstance(json.loads(content), dict) else None
+        except (StoreError, ValueError):  # the store says so itself
             return None
-        return answer if isinstance(answer, dict) else None
 
-    def _keep(self, key: str, answer: dict[str, Any], most: float) -> None:
-        content = json.dumps(answer).encode()
-        if len(content) > _LARGEST_RESULT:
-            return
-        try:
-            self._store.set(key, content, min(self._seconds, most))
-        except StoreError as error:
-            _log.warning("the store of CLOUDFN_CACHE cannot be written to, so the result is not kept: %s", error)
+    def _keep(self, key: str, content: bytes, most: float) -> None:
+        if len(content) <= _LARGEST_RESULT:
+            with contextlib.suppress(StoreError):
+                self._store.set(key, content, min(self._seconds, most))
+
+
+def _answer(content: bytes) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(content)
+    return answer
 
 
 class Quota(NamedTuple):
@@ -148,22 +155,27 @@ class Counted(Wrapper):
         self._clock = clock
 
     def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
-        now = self._clock()
-        key = f"quota:{self._account}:{call.api}:{self._quota.seconds}:{self._quota.period(now)}"
+        key = f"quota:{self._account}:{call.api}:{self._quota.seconds}:{self._quota.period(self._clock())}"
         try:
-            used = self._store.add(key, 1, self._quota.seconds + 60)
-        except StoreError as error:
-            _log.warning("the store of CLOUDFN_QUOTA does not answer, so the call is not counted: %s", error)
-            used = 0
-        if used > self._quota.calls:
-            minute = self._quota.seconds <= 60
-            raise refusal(
-                45011 if minute else 45009,
-                f"CLOUDFN_QUOTA: {self._quota.calls} calls were made in this period of {self._quota.seconds} s",
-                "wait for the next period, raise CLOUDFN_QUOTA, or let the engine answer with CLOUDFN_FALLBACK=on",
-                api=call.api,
-            )
-        return self._backend(call, trace)
+            if self._add(key, 1) > self._quota.calls:
+                raise refusal(
+                    45011 if self._quota.seconds <= 60 else 45009,
+                    f"CLOUDFN_QUOTA: {self._quota.calls} calls were made in this period of {self._quota.seconds} s",
+                    "wait for the next period, raise CLOUDFN_QUOTA, or let the engine answer with CLOUDFN_FALLBACK=on",
+                    api=call.api,
+                )
+            return self._backend(call, trace)
+        except BaseException:
+            if not trace.attempts:  # it did not get as far as WeChat
+                self._add(key, -1)
+            raise
+
+    def _add(self, key: str, amount: int) -> int:
+        """Count, and return the calls so far; 0 while the store is down."""
+        try:
+            return self._store.add(key, amount, self._quota.seconds + 60)
+        except StoreError:
+            return 0
 
 
 # The failures that are WeChat's, not the caller's: busy, out of quota, not to be reached, too slow.
@@ -177,22 +189,16 @@ class Fallback:
     Never on a permission or parameter error. The log record says who answered and why.
     """
 
-    def __init__(
-        self, first: Backend, second: Backend, seconds: float, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """`seconds`: the budget of one call, as CLOUDFN_TIMEOUT sets it."""
+    def __init__(self, first: Backend, second: Backend) -> None:
         self.name = first.name
         self._first = first
         self._second = second
-        self._seconds = seconds
-        self._clock = clock
 
     def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
-        budget = min(self._seconds, call.seconds or math.inf)
-        end = self._clock() + budget
+        reserve = min(_RESERVE, call.deadline.left * 0.4)
         failed: CloudError | None
         try:
-            answer = self._first(replace(call, seconds=budget - min(_RESERVE, budget * 0.4)), trace)
+            answer = self._first(replace(call, deadline=call.deadline.earlier(reserve)), trace)
             code = int(answer.get("errcode") or 0)
             if code not in _PASSES_ON:
                 return answer
@@ -202,7 +208,7 @@ class Fallback:
                 raise
             code, answer, failed = error.errCode, {}, error
         try:
-            answer = self._second(replace(call, seconds=max(0.05, end - self._clock())), trace)
+            answer = self._second(call, trace)
         except CloudError as error:
             _log.warning("the engine cannot answer in WeChat's place: %s (errCode %d)", error.errMsg, error.errCode)
             if failed:

@@ -7,6 +7,7 @@ import io
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import lru_cache
 from itertools import count
@@ -20,7 +21,7 @@ from cloudfn.batch.values import Done, Item, Task
 from cloudfn.boxes import half_open
 from cloudfn.call import media, params
 from cloudfn.call.apis import APIS
-from cloudfn.call.values import Backend
+from cloudfn.call.values import Backend, Deadline
 from cloudfn.errors import CloudError, refusal, setup_error, shortage
 
 API = APIS["img.aiCrop"]
@@ -125,10 +126,11 @@ class Cropper:
             arguments["img"] = store.read(item.source, int(task.settings.max_url_mib * 1024 * 1024))
         elif wants_pixels:
             # One download for the box and the pixels: behind a URL the picture may be another one a moment later.
-            arguments["img"] = fetched(item.source, task.settings)
+            arguments["img"] = fetched(item.source, task.settings, seconds=task.settings.timeout)
         else:
             arguments["imgUrl"] = item.source
-        result = perform(params.read(API, arguments), self._backend)
+        call = replace(params.read(API, arguments), deadline=Deadline(task.settings.timeout))
+        result = perform(call, self._backend)
         outcome, thumbnail = dict(result), None
         if wants_pixels:
             data = arguments["img"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,6 +27,34 @@ class Ratios:
     values: tuple[float, ...]
 
 
+_SECONDS = 10.0  # that a call may take where nobody says otherwise
+
+
+class Deadline:
+    """The moment `seconds` from now."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._end = clock() + seconds
+
+    @property
+    def left(self) -> float:
+        """The seconds left; 0 or less when it is over."""
+        return self._end - self._clock()
+
+    def remaining(self) -> float:
+        """Return the seconds left, more than 0; raise TimeoutError when there are none."""
+        left = self.left
+        if left <= 0:
+            raise TimeoutError("the deadline is over")
+        return left
+
+    def earlier(self, seconds: float) -> Deadline:
+        """Return the deadline that is `seconds` before this one."""
+        return Deadline(self.left - seconds, self._clock)
+
+
 FILE_ID = "cloud://"
 """How the fileID of a file in cloud storage begins."""
 
@@ -34,14 +63,14 @@ FILE_ID = "cloud://"
 class Call:
     """A cloud call: the API's name (img.aiCrop) and its checked camelCase parameters.
 
-    `params` values are str, numbers, `Media` or `Ratios`; missing parameters are left out. `seconds` is
-    what the platform has left for it, None where that is not known; `token` a cloudbase token that came with the very
-    request that is answered.
+    `params` values are str, numbers, `Media` or `Ratios`; missing parameters are left out. `deadline` is when its
+    answer must be there, whatever is done for it; `token` a cloudbase token that came with the very request that is
+    answered.
     """
 
     api: str
     params: Mapping[str, Any]
-    seconds: float | None = None
+    deadline: Deadline = field(default_factory=lambda: Deadline(_SECONDS), repr=False, compare=False)
     token: Secret | None = None
 
     @property

@@ -120,7 +120,7 @@ def _backend(current: Settings) -> Iterator[Finding]:
 def _credentials(current: Settings) -> Iterator[Finding]:
     """Check the credentials as far as possible without WeChat: whether they are set, and their form."""
     from cloudfn.backends.tokens import TokenFile
-    from cloudfn.net.deadline import Deadline
+    from cloudfn.call.values import Deadline
 
     source = current.credential()
     if source == "side-car":

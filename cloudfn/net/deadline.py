@@ -1,7 +1,7 @@
 """One time limit over every step of a network call: name look-up, connect, TLS, every write and every read.
 
 The timeouts of requests and urllib3 hold for one read, so a server that drips a byte at a time never meets them, and
-looking up a name has none at all. Inside `with Deadline(10).enforced():` the connections of this module, which are
+looking up a name has none at all. Inside `with enforced(Deadline(10)):` the connections of this module, which are
 urllib3's own otherwise, get what is left of the time for each step; outside of such a block they raise LookupError.
 
 A deadline that is over shows as TimeoutError, or as what urllib3 turns that into.
@@ -16,7 +16,6 @@ import ipaddress
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,6 +24,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import urllib3
 import urllib3.connection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from cloudfn.call.values import Deadline
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -35,30 +36,14 @@ Resolve: TypeAlias = Callable[..., Sequence[AddressInfo]]  # called as socket.ge
 _current: ContextVar[Deadline] = ContextVar("cloudfn_deadline")
 
 
-class Deadline:
-    """The moment `seconds` from now."""
-
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.seconds = seconds
-        self._clock = clock
-        self._end = clock() + seconds
-        self.received = 0  # bytes of answers, so that a caller can tell silence from an answer that broke off
-
-    def remaining(self) -> float:
-        """Return the seconds left, more than 0; raise TimeoutError when there are none."""
-        left = self._end - self._clock()
-        if left <= 0:
-            raise TimeoutError("the deadline is over")
-        return left
-
-    @contextmanager
-    def enforced(self) -> Iterator[None]:
-        """Enforce the deadline on a block's connections; one block inside another may be shorter or longer."""
-        token = _current.set(self)
-        try:
-            yield
-        finally:
-            _current.reset(token)
+@contextmanager
+def enforced(deadline: Deadline) -> Iterator[None]:
+    """Enforce the deadline on a block's connections; one block inside another may be shorter or longer."""
+    token = _current.set(deadline)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def look_up(host: str, port: int, resolve: Resolve = socket.getaddrinfo) -> Sequence[AddressInfo]:
@@ -141,9 +126,7 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         self._sock.settimeout(self._deadline.remaining())
-        count = self._sock.recv_into(buffer)
-        self._deadline.received += count
-        return count
+        return self._sock.recv_into(buffer)
 
     def close(self) -> None:
         self._file.close()

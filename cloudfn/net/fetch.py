@@ -23,9 +23,10 @@ import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from cloudfn.call.media import sniff
+from cloudfn.call.values import Deadline
 from cloudfn.errors import picture_error
 from cloudfn.net import tls
-from cloudfn.net.deadline import AddressInfo, Deadline, HTTPConnection, HTTPSConnection, Resolve, look_up
+from cloudfn.net.deadline import AddressInfo, HTTPConnection, HTTPSConnection, Resolve, enforced, look_up
 
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -125,11 +126,10 @@ def fetch(
     Raises CloudError 101000 and nothing else. Its hint, which the caller logs, tells why and the cure;
     it names the address that the host has, and of a URL only scheme, host and path: the rest may be secret.
     """
-    deadline = Deadline(timeout)
     allowed = frozenset(name.lower() for name in allow_hosts)
     here = url
     try:
-        with deadline.enforced():
+        with enforced(Deadline(timeout)):
             for _ in range(1 + _MAX_REDIRECTS):
                 target = _target(here, allowed)
                 with _answer(target, _addresses(target, resolve), ca_bundle) as response:

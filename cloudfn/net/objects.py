@@ -16,7 +16,8 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.fields import RequestField
 from urllib3.filepost import encode_multipart_formdata
 
-from cloudfn.net.deadline import Deadline, HTTPConnection, HTTPSConnection
+from cloudfn.call.values import Deadline
+from cloudfn.net.deadline import HTTPConnection, HTTPSConnection, enforced
 
 _SAFE = "%/:=&?~#+!$,;'@()*[]"  # what encodeURI leaves alone, and "%": a link that is encoded already stays as it is
 _ATTEMPTS = 2
@@ -63,7 +64,7 @@ def exchange(
             else HTTPConnection(parts.hostname, parts.port or 80)
         )
         try:
-            with deadline.enforced():
+            with enforced(deadline):
                 connection.request(method, path, body or None, headers, preload_content=False, decode_content=False)
                 response = connection.getresponse()
                 held = _body(response, max_bytes)

@@ -31,9 +31,9 @@ from urllib3.exceptions import (
 from urllib3.util import make_headers, parse_url
 
 from cloudfn import forks
+from cloudfn.call.values import Deadline
 from cloudfn.net import deadline as deadlines
 from cloudfn.net import tls
-from cloudfn.net.deadline import Deadline
 from cloudfn.secret import Secret
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Transport:
         """Return the answer to one request. Redirects are not followed, nothing is repeated. Raise `TransportError`."""
         exchange = _Exchange(_query(request.query), request.body)
         try:
-            with deadline.enforced():
+            with deadlines.enforced(deadline):
                 return self._exchange(request, exchange)
         except (HTTPError, HTTPException, OSError) as error:
             causes = list(_causes(error))

@@ -6,13 +6,14 @@ import math
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from cloudfn import crop
 from cloudfn.backends.local import Local, fetched
 from cloudfn.call import params
 from cloudfn.call.apis import APIS
-from cloudfn.call.values import Backend, Call, Media, Trace
+from cloudfn.call.values import Backend, Call, Deadline, Media, Trace
 from cloudfn.errors import CloudError
 from cloudfn.server.answers import Refusal
 from cloudfn.server.bucket import Bucket
@@ -68,7 +69,7 @@ class Crops:
     def _find(self, call: Call, engine: Backend) -> dict[str, Any]:
         with self._slots:
             try:
-                answer = engine(call, Trace())
+                answer = engine(replace(call, deadline=Deadline(self._options.settings.timeout)), Trace())
             except CloudError as error:
                 self._metrics.not_decoded()
                 raise Refusal(error.errCode, error.hint) from None
@@ -118,11 +119,11 @@ class Crops:
             if not account.take(count):
                 raise Refusal(-1)
 
-        url = call.params["imgUrl"]
+        url, settings = call.params["imgUrl"], self._options.settings
         try:
             # A link to a file of this server, on whose own address nothing else may be fetched.
             own = self._bucket.behind(url) if self._bucket else None
-            picture = own if own is not None else fetched(url, self._options.settings, hold)
+            picture = own if own is not None else fetched(url, settings, hold, seconds=settings.timeout)
         except CloudError as error:
             raise Refusal(error.errCode, error.hint) from None
         exchange.picture = len(picture)

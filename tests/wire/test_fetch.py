@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
 
 from cloudfn.call.media import sniff
+from cloudfn.call.values import Deadline
 from cloudfn.errors import CloudError
-from cloudfn.net.deadline import AddressInfo, Deadline, HTTPConnection, look_up
+from cloudfn.net.deadline import AddressInfo, HTTPConnection, enforced, look_up
 from cloudfn.net.fetch import fetch
 from tests.support.recording import RecordingServer
 
@@ -931,7 +932,7 @@ def test_requests_keeps_the_connection(serve: Callable[..., RecordingServer], se
 
     server = serve(twice)
     for _ in range(2):  # each call with a deadline of its own
-        with Deadline(5).enforced():
+        with enforced(Deadline(5)):
             assert session.get(server.url).content == b"ok"
     assert len(server.requests) == 1  # so the second came over the same connection
 
@@ -942,7 +943,7 @@ def test_requests_under_the_deadline(
 ) -> None:
     server = serve(drips(beginning, b"."))
     begin = time.monotonic()
-    with pytest.raises(requests.RequestException), Deadline(0.3).enforced():
+    with pytest.raises(requests.RequestException), enforced(Deadline(0.3)):
         session.get(server.url, timeout=60)
     assert time.monotonic() - begin < 2
 
@@ -958,7 +959,7 @@ def test_writing_under_the_deadline(session: requests.Session, serve: Callable[.
 
     server = serve(sips)
     begin = time.monotonic()
-    with pytest.raises(requests.RequestException), Deadline(0.3).enforced():
+    with pytest.raises(requests.RequestException), enforced(Deadline(0.3)):
         session.post(server.url, data=bytes(30_000_000), timeout=60)
     assert time.monotonic() - begin < 2
     over.set()

@@ -163,6 +163,39 @@ def test_surroundings_that_are_wrong(place: str, permitted: Path, monkeypatch: p
     assert_nothing_kept(failed(lambda: cloud.Cloud().openapi.img.aiCrop(imgUrl="https://example.com/")))
 
 
+@pytest.mark.parametrize(
+    "store",
+    [
+        f"redis://:{PASSWORD}@host:port",
+        f"redis://:{PASSWORD}@[host",
+        f"redis://:{PASSWORD}@127.0.0.1:1/0",
+        f"{PASSWORD}://host",
+        PASSWORD,
+    ],
+)
+def test_a_store_that_is_none_or_is_down(store: str, permitted: Path) -> None:
+    more = {"backend": "wechat", "api_base": "http://127.0.0.1:1", "timeout": 1, "cache": 60, "quota": "9/day"}
+    instance = cloud.Cloud(**CREDENTIALS["an app secret"], **more, store=Secret(store))
+    assert_nothing_kept(failed(lambda: instance.openapi.img.aiCrop(imgUrl="https://example.com/")))
+
+
+@pytest.mark.parametrize("credentials", ["an app secret", "an app secret, the older way"])
+def test_a_token_that_cannot_be_shared(credentials: str, permitted: Path, server: RecordingServer) -> None:
+    """Whatever ends the writing of a store, the new token is in no frame of it."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    server.answers = [http({"access_token": TOKEN, "expires_in": 7200})]
+    more = {"backend": "wechat", "api_base": server.url, "store": f"file://{permitted}/store"}
+    instance = cloud.Cloud(**CREDENTIALS[credentials], **more)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", interrupted)
+        error = failed(lambda: instance.openapi.img.aiCrop(imgUrl="https://example.com/"))
+    assert isinstance(error, KeyboardInterrupt)
+    assert_nothing_kept(error)
+
+
 def test_the_token_of_the_request(permitted: Path, server: RecordingServer) -> None:
     server.answers = [echo]
     instance = cloud.Cloud(backend="wechat", api_base=server.url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from cloudfn import CloudError
-from cloudfn.backends.stores import Files, Memory, Store, StoreError, open_store
+from cloudfn.backends.stores import Files, Memory, Redis, Resting, Store, StoreError, open_store
+from cloudfn.secret import Secret
 from tests.support.redis import EXECUTABLE, RedisServer
 
 
@@ -31,13 +33,13 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
     """Opens the same store again and again, as other processes do; memory is one process' own."""
     if request.param == "memory":
-        memory = open_store("memory")
+        memory = open_store(Secret("memory"))
         return lambda: memory
     if request.param == "file":
-        return lambda: open_store(f"file://{tmp_path}/store")
+        return lambda: open_store(Secret(f"file://{tmp_path}/store"))
     server: RedisServer = request.getfixturevalue("redis_server")
     url = f"{server.url[:-1]}{abs(hash(request.node.name)) % 15}"
-    return lambda: open_store(url)
+    return lambda: open_store(Secret(url))
 
 
 def test_a_value_is_there_until_its_life_is_over(opened: Callable[[], Store]) -> None:
@@ -107,7 +109,7 @@ def test_memory_is_bounded_by_counters_too() -> None:
 
 
 def test_files_belong_to_their_owner(tmp_path: Path) -> None:
-    store = open_store(f"file://{tmp_path}/a/store")
+    store = open_store(Secret(f"file://{tmp_path}/a/store"))
     store.set("token:wx0123", b"t0ken", 30)
     folder = tmp_path / "a" / "store"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -119,7 +121,7 @@ def test_files_belong_to_their_owner(tmp_path: Path) -> None:
 def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(CloudError, match="others may write") as raised:
-        open_store(f"file://{tmp_path}")
+        open_store(Secret(f"file://{tmp_path}"))
     assert raised.value.errCode == -601002
 
 
@@ -133,7 +135,7 @@ def test_a_clock_that_was_set_back(tmp_path: Path) -> None:
 
 
 def test_a_file_that_broke_off(tmp_path: Path) -> None:
-    store = open_store(f"file://{tmp_path}/store")
+    store = open_store(Secret(f"file://{tmp_path}/store"))
     store.set("a", b"value", 30)
     (file,) = (tmp_path / "store").iterdir()
     file.write_bytes(b"\x00" * 5)
@@ -144,7 +146,8 @@ def test_a_file_that_broke_off(tmp_path: Path) -> None:
 HOLDS = """
 import sys, time
 from cloudfn.backends.stores import open_store
-with open_store(sys.argv[1]).lock("a", float(sys.argv[2])) as held:
+from cloudfn.secret import Secret
+with open_store(Secret(sys.argv[1])).lock("a", float(sys.argv[2])) as held:
     print(held, flush=True)
     time.sleep(60)
 """
@@ -159,12 +162,12 @@ def test_a_holder_that_is_killed_blocks_nobody_beyond_its_lease(
     assert holder.stdout
     with holder, holder.stdout:
         assert holder.stdout.readline() == "True\n"
-        with open_store(url).lock("a", 30) as held:
+        with open_store(Secret(url)).lock("a", 30) as held:
             assert not held
         holder.kill()
         holder.wait()
         for _ in range(100):
-            with open_store(url).lock("a", 30) as held:
+            with open_store(Secret(url)).lock("a", 30) as held:
                 if held:
                     break
             threading.Event().wait(0.05)
@@ -172,7 +175,7 @@ def test_a_holder_that_is_killed_blocks_nobody_beyond_its_lease(
 
 
 def test_a_store_that_is_down_says_so_and_no_more(tmp_path: Path) -> None:
-    store = open_store("redis://user:passw0rd@127.0.0.1:1/0")
+    store = open_store(Secret("redis://user:passw0rd@127.0.0.1:1/0"))
     for use in (lambda: store.get("a"), lambda: store.set("a", b"b", 1), lambda: store.add("a", 1, 1)):
         with pytest.raises(StoreError) as raised:
             use()
@@ -186,8 +189,76 @@ def test_a_store_that_is_down_says_so_and_no_more(tmp_path: Path) -> None:
 )
 def test_what_is_no_store(address: str) -> None:
     with pytest.raises(CloudError, match="CLOUDFN_STORE") as raised:
-        open_store(address)
+        open_store(Secret(address))
     assert raised.value.errCode == -601002
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_lock_ends_with_its_block_although_a_child_was_forked_in_it(opened: Callable[[], Store]) -> None:
+    key, (reads, writes) = os.urandom(8).hex(), os.pipe()
+    with opened().lock(key, 30) as held:
+        assert held
+        child = os.fork()
+        if child == 0:  # lives on, with all that its parent has open
+            os.close(writes)
+            os.read(reads, 1)
+            os._exit(0)
+    try:
+        with opened().lock(key, 30) as again:
+            assert again
+    finally:
+        os.close(writes)
+        os.waitpid(child, 0)
+        os.close(reads)
+
+
+def test_files_whose_life_is_over_do_not_stay(tmp_path: Path) -> None:
+    now = [1000.0]
+    store = Files(tmp_path / "store", clock=lambda: now[0])
+    for number in range(500):
+        store.set(f"{number}", b"value", 10 if number % 2 else 10_000)
+    now[0] += 60
+    store.set("one more", b"value", 10)
+    assert len(list((tmp_path / "store").iterdir())) == 251
+    assert store.get("0") == b"value"
+
+
+def test_the_folder_is_bounded(tmp_path: Path) -> None:
+    now = [1000.0]
+    store = Files(tmp_path / "store", largest=100 * 4096, clock=lambda: now[0])
+    for number in range(1001):
+        now[0] += 1
+        store.set(f"{number}", b"value", 10_000)
+    kept = [number for number in range(1001) if store.get(f"{number}")]
+    assert kept == list(range(901, 1001))
+    for number in range(1000):
+        store.add(f"quota:{number}", 1, 10_000)
+    assert len(list((tmp_path / "store").iterdir())) < 200
+
+
+def test_a_store_that_hangs_is_left_alone_for_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    """One look costs a second; the next ones, and one warning for all of them, nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        now = [0.0]
+        looks: list[str] = []
+
+        class Counting(Redis):
+            def get(self, key: str) -> bytes | None:
+                looks.append(key)
+                return super().get(key)
+
+        store = Resting(Counting(Secret(address)), clock=lambda: now[0])
+        for _ in range(20):
+            with pytest.raises(StoreError):
+                store.get("a")
+        assert len(looks) == 1
+        now[0] += 6
+        with pytest.raises(StoreError):
+            store.get("a")
+        assert len(looks) == 2
+    assert len(caplog.records) == 1
 
 
 def _child(store: Store, answers: multiprocessing.SimpleQueue[bytes | None]) -> None:

@@ -25,8 +25,7 @@ from cloudfn.backends.tokens import Issue, Issued, Token, kept_for
 from cloudfn.backends.wechat import WeChat
 from cloudfn.call.apis import APIS
 from cloudfn.call.params import read
-from cloudfn.call.values import Trace
-from cloudfn.net.deadline import Deadline
+from cloudfn.call.values import Deadline, Trace
 from cloudfn.net.transport import OutgoingRequest, Transport
 from cloudfn.secret import Secret
 from cloudfn.settings import Settings

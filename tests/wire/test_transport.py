@@ -24,8 +24,8 @@ from cloudfn import CloudError, invocation
 from cloudfn.backends.redaction import redacted
 from cloudfn.call import media
 from cloudfn.call.naming import near
+from cloudfn.call.values import Deadline
 from cloudfn.invocation import Invocation
-from cloudfn.net.deadline import Deadline
 from cloudfn.net.transport import OutgoingRequest, Transport, TransportError
 from cloudfn.secret import Secret
 from tests.support.recording import OK, RecordingServer, http

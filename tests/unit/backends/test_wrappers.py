@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,12 @@ from PIL import Image
 
 from cloudfn import CloudError, crop
 from cloudfn.backends.shrink import Shrunk
-from cloudfn.backends.stores import Memory, StoreError
+from cloudfn.backends.stores import Memory, Resting, StoreError
 from cloudfn.backends.wrappers import Cached, Counted, Fallback, Quota
 from cloudfn.call.apis import APIS
+from cloudfn.call.media import Bytes
 from cloudfn.call.params import read
-from cloudfn.call.values import Call, Trace
+from cloudfn.call.values import Call, Deadline, Trace
 from cloudfn.errors import failure
 from cloudfn.settings import Settings
 
@@ -62,7 +64,7 @@ class Broken(Memory):
     def get(self, key: str) -> bytes | None:
         raise StoreError("down")
 
-    def set(self, key: str, value: bytes, seconds: float) -> None:
+    def set(self, key: str, value: Bytes, seconds: float) -> None:
         raise StoreError("down")
 
     def add(self, key: str, amount: int, seconds: float) -> int:
@@ -174,11 +176,89 @@ def test_the_others_do_not_share_a_failure() -> None:
         assert isinstance(first.exception(), CloudError)
 
 
+def test_who_waits_for_an_equal_call_waits_until_its_own_deadline() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def wait(_call: Call) -> dict[str, Any]:
+        begun.set()
+        assert go.wait(10)
+        return OK
+
+    backend = Scripted(wait)
+    cached = Cached(backend, Memory(), 60, "")
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(cached, call(), Trace())
+        assert begun.wait(10)
+        with pytest.raises(CloudError, match=r"within 0\.05 seconds") as raised:
+            cached(call(deadline=Deadline(0.05)), Trace())
+        go.set()
+        assert first.result() == OK
+    assert (raised.value.errCode, len(backend.calls)) == (-604102, 1)
+
+
+def test_a_call_that_has_just_ended_is_not_made_again() -> None:
+    """The store is asked once nobody makes the same call: else one could end between the two looks."""
+    backend, store = Scripted(), Memory()
+
+    class Slow(Memory):
+        def get(self, key: str) -> bytes | None:
+            value = store.get(key)
+            if not backend.calls:
+                Cached(backend, store, 60, "")(call(), Trace())  # an equal call, from its begin to its end
+            return value
+
+        def set(self, key: str, value: Bytes, seconds: float) -> None:
+            assert key in cached._running  # it counts as under way until it is kept
+            store.set(key, value, seconds)
+
+    cached = Cached(backend, Slow(), 60, "")
+    assert cached(call(), Trace()) == cached(call(), Trace()) == OK
+    assert len(backend.calls) == 2
+
+
+def test_an_answer_in_wechats_place_is_not_kept() -> None:
+    first, second = Scripted(error(-601003), OK), Scripted()
+    second.name = "local"
+    cached, trace = Cached(Fallback(first, second), Memory(), 60, ""), Trace()
+    assert cached(call(), trace) == OK
+    assert trace.answered_by == "local"
+    trace = Trace()
+    assert cached(call(), trace) == OK
+    assert trace.answered_by == ""  # WeChat itself: it is back
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_does_not_wait_for_its_parents_call() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def wait(_call: Call) -> dict[str, Any]:
+        if threading.current_thread() is not threading.main_thread():
+            begun.set()
+            assert go.wait(20)
+        return OK
+
+    cached = Cached(Scripted(wait), Memory(), 60, "")
+    thread = threading.Thread(target=cached, args=(call(), Trace()))
+    thread.start()
+    assert begun.wait(10)
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if cached(call(deadline=Deadline(5)), Trace()) == OK else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    go.set()
+    thread.join()
+
+
 def test_a_store_that_is_down_costs_no_call(caplog: pytest.LogCaptureFixture) -> None:
-    assert Cached(Scripted(), Broken(), 60, "")(call(), Trace()) == OK
-    assert Counted(Scripted(), Broken(), Quota(1, 86400), "")(call(), Trace()) == OK
-    assert "CLOUDFN_CACHE" in caplog.text
-    assert "CLOUDFN_QUOTA" in caplog.text
+    store = Resting(Broken())
+    for _ in range(3):
+        assert Cached(Scripted(), store, 60, "")(call(), Trace()) == OK
+        assert Counted(Scripted(), store, Quota(1, 86400), "")(call(), Trace()) == OK
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == ["CLOUDFN_STORE: down"]
 
 
 # --- quota ---------------------------------------------------------------------------------------------------------
@@ -197,6 +277,45 @@ def test_the_call_that_is_one_too_many(seconds: int, code: int) -> None:
     assert counted(call(), Trace()) == OK
 
 
+@pytest.mark.parametrize("attempts", [0, 1])
+def test_a_call_that_did_not_get_as_far_as_wechat_is_not_counted(attempts: int) -> None:
+    class Failing(Scripted):
+        def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
+            trace.attempts = attempts if len(self.calls) == 0 else 1
+            return super().__call__(call, trace)
+
+    counted = Counted(Failing(error(101002), OK), Memory(), Quota(1, 86400), "")
+    with pytest.raises(CloudError):
+        counted(call(), Trace())
+    if attempts:
+        with pytest.raises(CloudError, match="CLOUDFN_QUOTA"):
+            counted(call(), Trace())
+    else:
+        assert counted(call(), Trace()) == OK
+
+
+def test_a_minutes_quota_uses_up_no_days() -> None:
+    now = [1_800_000_000.0]
+
+    class Sent(Scripted):
+        def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
+            trace.attempts = 1
+            return super().__call__(call, trace)
+
+    store = Memory()
+    minute = Counted(Sent(), store, Quota(2, 60), "", clock=lambda: now[0])
+    counted = Counted(minute, store, Quota(7, 86400), "", clock=lambda: now[0])
+    codes = []
+    for _ in range(3):
+        for _ in range(5):
+            try:
+                codes.append(counted(call(), Trace())["errcode"])
+            except CloudError as refused:
+                codes.append(refused.errCode)
+        now[0] += 60
+    assert codes == [0, 0, 45011, 45011, 45011] * 3
+
+
 def test_a_day_ends_at_midnight_in_china() -> None:
     quota = Quota(1, 86400)
     before, after = 1_700_150_399, 1_700_150_400  # 2023-11-16 15:59:59 and 16:00:00 UTC
@@ -211,7 +330,7 @@ def test_the_second_backend_answers_when_wechat_cannot(failed: Any) -> None:
     second = Scripted()
     second.name = "local"
     trace = Trace()
-    assert Fallback(Scripted(failed), second, 10)(call(), trace) == OK
+    assert Fallback(Scripted(failed), second)(call(), trace) == OK
     assert trace.answered_by == "local"
     assert int(trace.because) in (-604102, -601003, 45009, -1)
 
@@ -220,45 +339,43 @@ def test_the_second_backend_answers_when_wechat_cannot(failed: Any) -> None:
 def test_not_on_what_is_the_callers(failed: CloudError) -> None:
     second = Scripted()
     with pytest.raises(CloudError) as raised:
-        Fallback(Scripted(failed), second, 10)(call(), Trace())
+        Fallback(Scripted(failed), second)(call(), Trace())
     assert (raised.value, second.calls) == (failed, [])
 
 
 def test_wechats_own_refusal_is_given_back() -> None:
     second = Scripted()
-    assert Fallback(Scripted({"errcode": 101002}), second, 10)(call(), Trace()) == {"errcode": 101002}
+    assert Fallback(Scripted({"errcode": 101002}), second)(call(), Trace()) == {"errcode": 101002}
     assert second.calls == []
 
 
 def test_when_the_second_fails_too_the_first_failure_counts(caplog: pytest.LogCaptureFixture) -> None:
     first = error(-601003)
     with pytest.raises(CloudError) as raised:
-        Fallback(Scripted(first), Scripted(error(101002)), 10)(call(), Trace())
+        Fallback(Scripted(first), Scripted(error(101002)))(call(), Trace())
     assert raised.value is first
     assert "101002" in caplog.text
     answer = {"errcode": 45009, "errmsg": "q"}
-    assert Fallback(Scripted(answer), Scripted(error(101002)), 10)(call(), Trace()) == answer
+    assert Fallback(Scripted(answer), Scripted(error(101002)))(call(), Trace()) == answer
 
 
 def test_the_engine_keeps_enough_of_the_time() -> None:
     now = [100.0]
 
     def slow(asked: Call) -> BaseException:
-        assert asked.seconds is not None
-        now[0] += asked.seconds
+        now[0] += asked.deadline.left
         return error(-604102)
 
     first, second = Scripted(slow), Scripted()
-    Fallback(first, second, 10, clock=lambda: now[0])(call(seconds=5.0), Trace())
-    assert first.calls[0].seconds == 3.0
-    assert second.calls[0].seconds == pytest.approx(2.0)
-    Fallback(first, second, 10, clock=lambda: now[0])(call(seconds=1.0), Trace())
-    assert second.calls[1].seconds == pytest.approx(0.4)
+    for seconds, kept in ((5.0, 2.0), (1.0, 0.4)):
+        Fallback(first, second)(call(deadline=Deadline(seconds, lambda: now[0])), Trace())
+        assert first.calls[-1].deadline.seconds == pytest.approx(seconds - kept)
+        assert second.calls[-1].deadline.left == pytest.approx(kept)
 
 
 def test_closing_closes_what_is_inside() -> None:
     first, second = Scripted(), Scripted()
-    Cached(Counted(Fallback(first, second, 10), Memory(), Quota(1, 60), ""), Memory(), 1, "").close()
+    Cached(Counted(Fallback(first, second), Memory(), Quota(1, 60), ""), Memory(), 1, "").close()
     assert first.closed
     assert second.closed
 
@@ -288,6 +405,22 @@ def centred(asked: Call) -> dict[str, Any]:
             {"crop_left": left, "crop_top": top, "crop_right": left + width - 1, "crop_bottom": top + height - 1}
         )
     return {"errcode": 0, "errmsg": "ok", "results": boxes, "img_size": {"w": size.width, "h": size.height}}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"results": [{}], "img_size": {"w": 10, "h": 10}},
+        {"results": [{"crop_left": 0, "crop_top": 0, "crop_right": 9, "crop_bottom": 9}], "img_size": {"w": 0, "h": 0}},
+        {"results": [{"crop_left": 0, "crop_top": 0, "crop_right": 9, "crop_bottom": 9}], "img_size": {}},
+        {"results": [None], "img_size": {"w": 10, "h": 10}},
+        {"results": [], "img_size": {"w": "10", "h": 10}},
+    ],
+)
+def test_an_answer_that_cannot_be_scaled_back_is_an_error(answer: dict[str, Any]) -> None:
+    with pytest.raises(CloudError, match="wechat server internal error") as raised:
+        Shrunk(Scripted({"errcode": 0, **answer}), Settings())(call(noise(3000, 2000)), Trace())
+    assert raised.value.errCode == -601001
 
 
 @pytest.mark.parametrize(("width", "height", "orientation"), [(3000, 2001, 1), (1999, 3001, 1), (3001, 2000, 6)])
