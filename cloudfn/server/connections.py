@@ -26,8 +26,10 @@ class Connections:
         self._port = port
         self._most = int(most * _CROWDED)
         self._per_address = per_address
-        self._busy: dict[str, str] = {}  # a peer, address and port, with a request in progress -> its address
-        self._requests: Counter[str] = Counter()  # the same by address
+        # Requests in progress by peer, address and port, and by address. A client that sends the next request without
+        # waiting has two: the next one begins while the last one's body is still read to its end.
+        self._busy: Counter[str] = Counter()
+        self._requests: Counter[str] = Counter()
         self._seen: dict[str, None] = {}  # the peers of the last look, the oldest first
 
     def begin(self, peer: str) -> bool:
@@ -35,16 +37,16 @@ class Connections:
         address = peer.rpartition(":")[0]
         if self._requests[address] >= self._per_address:
             return False
+        self._busy[peer] += 1
         self._requests[address] += 1
-        self._busy[peer] = address
         return True
 
     def end(self, peer: str) -> None:
         """Note that the request is over."""
-        address = self._busy.pop(peer)
-        self._requests[address] -= 1
-        if not self._requests[address]:
-            del self._requests[address]
+        for counter, name in ((self._busy, peer), (self._requests, peer.rpartition(":")[0])):
+            counter[name] -= 1
+            if not counter[name]:
+                del counter[name]
 
     def thin_out(self) -> int:
         """Close what waits beyond a share; return how many."""

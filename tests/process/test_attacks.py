@@ -116,6 +116,18 @@ def test_an_address_has_a_share_of_the_connections(serve: Any, descriptors: None
         assert process.crop()["errcode"] == 0
 
 
+@pytest.mark.parametrize("path", ["/", "/cgi-bin/token", "/nowhere"])
+def test_requests_that_are_sent_without_waiting_take_no_share_for_good(path: str, serve: Any) -> None:
+    process = serve("--workers", "1", "--per-address", "10")
+    for _ in range(5):
+        with process.connect() as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * 10)
+            answers = b""
+            while answers.count(b"\r\nserver: granian\r\n") < 10 and (piece := connection.recv(65536)):
+                answers += piece
+    assert process.crop()["errcode"] == 0
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_a_look_at_the_connections_opens_no_descriptor_for_good() -> None:
     """Files and pipes, which are no connections, are looked at too."""
