@@ -191,6 +191,19 @@ def test_slow_loris_stops_nobody(serve: Any) -> None:
         assert slow[2].recv(100).startswith(b"HTTP/1.1 408 ")
 
 
+def test_an_address_that_is_not_percent_encoded_is_read_as_utf_8(serve: Any) -> None:
+    """As curl sends it for somebody who writes Chinese into the address."""
+    process = serve("--workers", "1")
+    with process.connect() as connection:
+        query = f"{CROP}&img_url=https://example.com/中.jpg".encode()
+        connection.sendall(b"POST " + query + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        assert b'"errcode": 101000' in connection.recv(1000)
+    process.stop()
+    told = [line["mistake"] for line in process.log if "mistake" in line]
+    assert "https://example.com/\\u4e2d.jpg: " in told[0]
+    assert "percent-encode" in told[0]
+
+
 @pytest.mark.parametrize("size", [1, 5000])
 def test_a_body_in_pieces_is_read_whole(size: int, serve: Any) -> None:
     process = serve("--workers", "1")
