@@ -23,6 +23,8 @@ from cloudfn.server.journal import Exchange, shown
 from cloudfn.server.metrics import CONTENT_TYPE
 from cloudfn.server.state import State
 
+_LONGEST_APPID = 64  # characters; WeChat's have 18
+
 
 def _with_picture(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
     api = APIS[exchange.endpoint]
@@ -96,13 +98,17 @@ def _check_credentials(state: State, fields: Mapping[str, Any]) -> str:
     known = state.options.settings
     if not isinstance(appid, str) or not appid:
         raise Refusal(41002, "appid is missing: send it with grant_type and secret")
+    if len(appid) > _LONGEST_APPID:
+        raise Refusal(40013, f"the appid has {len(appid):,} characters: an appid is wx and 16 digits 0-9 a-f")
     if not isinstance(secret, str) or not secret:
         raise Refusal(41004, "secret is missing: send it with grant_type and appid")
     if state.options.strict and appid != known.appid:
         raise Refusal(40013, "this is not the appid that the server was given: set WX_APPID alike for both")
     if fields.get("grant_type") != "client_credential":
         raise Refusal(40002, "grant_type is wrong: send client_credential")
-    if state.options.strict and not hmac.compare_digest(secret.encode(), known.appsecret.reveal().encode()):
+    if state.options.strict and not hmac.compare_digest(
+        secret.encode("utf-8", "replace"), known.appsecret.reveal().encode()
+    ):
         raise Refusal(40125, "this is not the secret that the server was given: set WX_APPSECRET alike for both")
     return appid
 

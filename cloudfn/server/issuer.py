@@ -10,13 +10,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
+
+_Value = TypeVar("_Value")
 
 LIFE = 7200  # seconds
 OVERLAP = 300  # the older of two tokens lives on for so long; and a stable token has at least so long to live
 _FORCED_APART = 30  # seconds between two forced refreshes
 _FORCED_A_DAY = 20
 _DAY = 86400
-_KEPT = 10_000  # tokens that are remembered
+_KEPT = 10_000  # tokens, and appids, that are remembered: strangers may send any number of them
 
 
 @dataclass
@@ -60,16 +63,14 @@ class Issuer:
             before = self._latest.get(appid)
             if before:
                 before.until, before.afterwards = min(before.until, self._clock() + OVERLAP), 40001
-            self._latest[appid] = self._new()
-            return self._latest[appid].value, LIFE
+            token = _remember(self._latest, appid, self._new())
+            return token.value, LIFE
 
     def stable(self, appid: str, *, force: bool = False) -> tuple[str, int]:
         """Return the stable token and the rest of its life, as POST /cgi-bin/stable_token does.
 
-                It stays the same until five minutes before its end.
-
-        `force` invalidates it at once and issues a new one, at most every 30 seconds and 20 times a day; more often
-                nothing is refreshed.
+        It stays the same until five minutes before its end. `force` invalidates it at once and issues a new one, at
+        most every 30 seconds and 20 times a day; more often nothing is refreshed.
         """
         with self._lock:
             now = self._clock()
@@ -79,7 +80,7 @@ class Issuer:
                     kept.until, kept.afterwards = now, 40001
                 kept = None
             if kept is None or kept.until - now < OVERLAP:
-                kept = self._stable[appid] = self._new()
+                kept = _remember(self._stable, appid, self._new())
             return kept.value, int(kept.until - now)
 
     def problem(self, token: str) -> int:
@@ -91,15 +92,20 @@ class Issuer:
             return 0 if self._clock() < life.until else life.afterwards
 
     def _may_force(self, appid: str, now: float) -> bool:
-        forced = self._forced[appid] = [at for at in self._forced.get(appid, ()) if at > now - _DAY]
+        forced = _remember(self._forced, appid, [at for at in self._forced.get(appid, ()) if at > now - _DAY])
         if len(forced) >= _FORCED_A_DAY or (forced and now - forced[-1] < _FORCED_APART):
             return False
         forced.append(now)
         return True
 
     def _new(self) -> _Token:
-        while len(self._known) >= _KEPT:
-            del self._known[next(iter(self._known))]
-        token = _Token(f"{secrets.randbelow(90) + 10}_{secrets.token_urlsafe(96)}", self._clock() + LIFE)
-        self._known[token.value] = token
-        return token
+        value = f"{secrets.randbelow(90) + 10}_{secrets.token_urlsafe(96)}"
+        return _remember(self._known, value, _Token(value, self._clock() + LIFE))
+
+
+def _remember(table: dict[str, _Value], name: str, value: _Value) -> _Value:
+    """Put a value into a table, from which the oldest ones drop out, and return it."""
+    table[name] = value
+    while len(table) > _KEPT:
+        del table[next(iter(table))]
+    return value

@@ -91,6 +91,13 @@ def test_what_is_remembered_has_a_limit(tokens: Issuer) -> None:
     assert (tokens.problem(first), tokens.problem(last), len(tokens._known)) == (40001, 0, 10_000)
 
 
+def test_accounts_that_are_remembered_have_a_limit(tokens: Issuer) -> None:
+    for number in range(10_001):
+        tokens.issue(f"a{number}")
+        tokens.stable(f"a{number}", force=True)
+    assert [len(table) for table in (tokens._latest, tokens._stable, tokens._forced)] == [10_000] * 3
+
+
 WHOLE = {"grant_type": "client_credential", "appid": APPID, "secret": SECRET}
 
 
@@ -113,6 +120,7 @@ def ask(request: pytest.FixtureRequest) -> Any:
         ({"appid": None}, 41002, "appid missing"),
         ({"secret": None}, 41004, "appsecret missing"),
         ({"appid": "wx1", "grant_type": None}, 40013, "invalid appid"),  # checked before the grant type
+        ({"appid": "wx" + "0" * 63}, 40013, "invalid appid"),
         ({"grant_type": "password"}, 40002, "invalid grant_type"),
         ({"secret": "another"}, 40125, "invalid appsecret"),
     ],
