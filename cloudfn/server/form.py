@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from cloudfn.call.apis import Api
@@ -17,10 +18,10 @@ from cloudfn.net import multipart
 from cloudfn.server.answers import Refusal
 from cloudfn.server.journal import shown
 
+_MOST_NAMES = 50  # of a query's parameters that are looked at for mistakes
 _QUERY = ("access_token", "cloudbase_access_token", "img_url", "from_appid")
 _QUOTED_BOUNDARY = re.compile(r"boundary\s*=\s*\"", re.IGNORECASE)
 _RFC_2231 = re.compile(r"filename\*", re.IGNORECASE)
-
 _PLAIN_NAME = re.compile(r"\bfilename\s*=", re.IGNORECASE)
 
 Tell = Callable[[str], None]
@@ -60,7 +61,7 @@ def read(api: Api, query: Mapping[str, str], content_type: str, body: bytes, tel
 
 def check_query(api: Api, query: Mapping[str, str], tell: Tell) -> None:
     """Report query parameters that WeChat does not read."""
-    for name in query:
+    for name in islice(query, _MOST_NAMES):
         if name in api.text:
             tell("ratios in the query are ignored: send them as a multipart text part called ratios")
         elif name not in _QUERY:
@@ -71,11 +72,12 @@ def check_query(api: Api, query: Mapping[str, str], tell: Tell) -> None:
 
 def check_address(query: Mapping[str, str], tell: Tell) -> None:
     """Report an `&` in img_url that was not encoded: the rest of the URL became separate parameters."""
-    stray = [name for name in query if name not in _QUERY and not near(name, _QUERY) and name != "ratios"]
-    if "?" in query.get("img_url", "") and stray:
-        tell(
-            f'"{shown(stray[0])}" came as a parameter of its own: an & in img_url is written %26, encode the whole URL'
-        )
+    if "?" not in query.get("img_url", ""):
+        return
+    for name in islice(query, _MOST_NAMES):
+        if name not in (*_QUERY, "ratios") and not near(name, _QUERY):
+            tell(f'"{shown(name)}" came as a parameter of its own: an & in img_url is written %26, encode the whole URL')
+            return
 
 
 def _parts(content_type: str, body: bytes, tell: Tell) -> list[multipart.Part]:

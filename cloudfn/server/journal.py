@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 KEPT = 200
+_MOST_MISTAKES = 20  # of one request; one with 100,000 unknown names in it would fill log and memory
 
 _log = logging.getLogger("cloudfn.server")
 
@@ -40,8 +41,8 @@ class Exchange:
     mistakes: list[str] = field(default_factory=list)
 
     def tell(self, mistake: str) -> None:
-        """Note a mistake of the caller and its cure."""
-        if mistake:
+        """Note a mistake of the caller and its cure; after the first twenty no more are noted."""
+        if mistake and len(self.mistakes) < _MOST_MISTAKES:
             self.mistakes.append(mistake)
 
     def to_dict(self) -> dict[str, Any]:

@@ -31,6 +31,7 @@ _PLATFORM = {
 }
 _GATEWAY = range(-604999, -603999)
 _NOT_JSON = -601001
+_MOST_PAIRS = 64  # parameters of a call; an API has four
 _TYPE = "application/json; charset=utf-8"
 
 Tell = Callable[[str], None]
@@ -64,11 +65,13 @@ def read(content_type: str, body: bytes) -> ApiCall:
 
 def _pairs(data: bytes) -> dict[str, tuple[bytes, bool]]:
     """Return the pairs in CommApiData: openapiData = 2, its pairs = 1, and of each key = 1, value = 2, filename = 4."""
-    pairs = {}
+    pairs: dict[str, tuple[bytes, bool]] = {}
     for openapi_data in protobuf.decode(data).get(2, ()):
         for pair in protobuf.decode(_bytes(openapi_data)).get(1, ()):
             fields = protobuf.decode(_bytes(pair))
             key = _bytes(fields.get(1, [b""])[0]).decode("utf-8", "replace")
+            if len(pairs) == _MOST_PAIRS:
+                raise ValueError(f"more than {_MOST_PAIRS} parameters")
             pairs[key] = (_bytes(fields.get(2, [b""])[0]), bool(fields.get(4)))
     return pairs
 

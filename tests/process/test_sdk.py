@@ -257,6 +257,10 @@ def test_the_other_sister_apis_are_refused_with_the_reason(node: Any, permitted:
         assert "img.superresolution is answered by WeChat alone" in server.requests[0].mistakes[0]
 
 
+# A call with 65 parameters.
+MANY = protobuf.encode({2: b"".join(protobuf.encode({1: protobuf.encode({1: f"a{n}"})}) for n in range(65))})
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -264,6 +268,7 @@ def test_the_other_sister_apis_are_refused_with_the_reason(node: Any, permitted:
         {"files": {"action": (None, "wx.login")}},
         {"files": {"action": (None, "wx.openApi"), "apiName": (None, "img.aiCrop")}},
         {"files": {"action": (None, "wx.openApi"), "apiName": (None, "x"), "requestData": (None, b"\x12\xff\x01")}},
+        {"files": {"action": (None, "wx.openApi"), "apiName": (None, "img.aiCrop"), "requestData": (None, MANY)}},
     ],
 )
 def test_what_is_no_request_of_the_sdk(body: Any) -> None:

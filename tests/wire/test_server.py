@@ -239,6 +239,15 @@ def test_fetched_pictures_and_bodies_share_one_budget(server: RecordingServer, m
         assert [post(here, query=ask).json()["errcode"] for _ in range(10)] == [0] * 10  # all was given back
 
 
+@pytest.mark.parametrize("query", ["img_ur{}=1", "img_url=https://example.com/?a&b{}=1"])
+def test_of_any_number_of_mistakes_a_few_are_noted(query: str, wechat: Server) -> None:
+    fixed, _, each = query.rpartition("&")
+    many = "&".join(each.format(number) for number in range(3000))
+    answer = post(wechat, query=f"access_token=T&{fixed}&{many}" if fixed else f"access_token=T&{many}")
+    assert answer.json()["errcode"] in (41005, 101000)
+    assert 1 <= len(wechat.requests[-1].mistakes) <= 20
+
+
 def test_the_rid_begins_with_the_time_and_stands_in_the_log(wechat: Server) -> None:
     rid = post(wechat).json()["errmsg"].partition("rid: ")[2]
     assert abs(int(rid[:8], 16) - time.time()) < 5
