@@ -35,7 +35,7 @@ class Bucket:
         until = int(self._clock()) + _UPLOAD_SECONDS
         file_id = Folder(self._root, env).file_id(path)
         return {
-            "url": f"{base}{PREFIX}{quote(path)}",
+            "url": f"{base}{PREFIX}{quote(path, errors='replace')}",
             "token": f"until-{until}",
             "authorization": f"{until}-{self._signature('put', path, until)}",
             "file_id": file_id,

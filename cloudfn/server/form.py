@@ -76,7 +76,8 @@ def check_address(query: Mapping[str, str], tell: Tell) -> None:
         return
     for name in islice(query, _MOST_NAMES):
         if name not in (*_QUERY, "ratios") and not near(name, _QUERY):
-            tell(f'"{shown(name)}" came as a parameter of its own: an & in img_url is written %26, encode the whole URL')
+            cure = "an & in img_url is written %26, encode the whole URL"
+            tell(f'"{shown(name)}" came as a parameter of its own: {cure}')
             return
 
 

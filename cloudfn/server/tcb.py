@@ -101,7 +101,10 @@ def _sdk_place(bucket: Bucket, fields: Mapping[str, Any], base: str) -> dict[str
 
 def _sdk_upload(bucket: Bucket, fields: Mapping[str, Any], _base: str) -> dict[str, Any]:
     """Store the file that wx-server-sdk before 2.3 sends with the action."""
-    file_id = bucket.write(str(fields.get("envName") or ""), str(fields.get("path", "")), fields.get("file") or b"")
+    content = fields.get("file", b"")
+    if not isinstance(content, bytes):
+        raise _sdk_refusal("the file came as JSON: send it as the part file of a form")
+    file_id = bucket.write(str(fields.get("envName") or ""), str(fields.get("path", "")), content)
     if file_id is None:
         raise _sdk_refusal("this path cannot be a file of the folder")
     return {"fileID": file_id}

@@ -290,6 +290,23 @@ def test_the_storage_endpoints_refuse_as_wechat_does(path: str, tmp_path: Path) 
         assert "--storage DIR" in server.requests[0].mistakes[0]
 
 
+@pytest.mark.parametrize(
+    ("action", "refused"),
+    [
+        ({"action": "storage.uploadFile", "path": "a.txt", "file": "text"}, True),
+        ({"action": "storage.uploadFile", "path": "a.txt", "file": [1]}, True),
+        ({"action": "storage.getUploadMetadata", "path": "a\ud800"}, False),  # the upload that follows is refused
+    ],
+)
+def test_an_action_of_the_sdk_that_no_sdk_sends(action: Any, refused: bool, tmp_path: Path) -> None:
+    with Server(storage=str(tmp_path)) as server:
+        answer = requests.post(f"{server.url}/admin", json=action, timeout=10).json()
+        assert ("INVALID_PARAM" in str(answer), "data" in answer) == (refused, not refused)
+        place = {"Signature": answer.get("data", {}).get("authorization", "")}
+        assert requests.put(f"{server.url}/cos/a%3F", headers=place, timeout=10).status_code in (400, 403)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_link_is_of_its_file_and_its_method_alone(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "b.txt").write_text("b")
