@@ -200,7 +200,8 @@ def messages(event: Any) -> tuple[Any, ...]:
     if isinstance(event, list) and event and all(has(item, "specversion") for item in event):
         return tuple(message for item in event for message in messages(item))
     if has(event, "specversion", "type", "source"):
-        return messages(event.get("data")) or (event.get("data"),)
+        data = event.get("data")
+        return messages(data) or (() if data is None else (data,))
     row = _row_of(event, (*_UNATTENDED, *_ANSWERED))
     if row is None or not row.messages:
         return ()
@@ -253,7 +254,7 @@ def objects(event: Any) -> tuple[StoredObject, ...]:
     """Return the stored files that an event speaks of: S3, COS, OSS, OBS, Google Cloud Storage.
 
     They may lie anywhere: in the records themselves, in EventBridge's `detail`, in a CloudEvent's `data`, in
-    the message of a queue that the storage writes to.
+    the message of a queue that the storage writes to, which may be in base64.
     """
     return tuple(_objects(event, {}, 0))
 
@@ -265,15 +266,18 @@ def _objects(value: Any, around: Mapping[str, Any], depth: int) -> Iterator[Stor
     if isinstance(value, list):
         for item in value:
             yield from _objects(item, around, depth + 1)
-    elif isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        yield from _objects(_json(value), around, depth + 1)
+    elif isinstance(value, str):
+        # Of a text in base64 that begins with { or [, the first character is one of these.
+        text = _decoded(value) if value[:1] in ("e", "W") else value
+        if isinstance(text, str) and text.lstrip()[:1] in ("{", "["):
+            yield from _objects(_json(text), around, depth + 1)
     elif isinstance(value, Mapping):
         stored = _s3(value, around) or _cos(value, around) or _google(value, around)
         if stored:
             yield stored
             return
-        # COS puts the event's name beside the file.
-        nearby = {**around, **_texts(value), **_texts(value.get("event"))}
+        # COS puts the event's name beside the file, Pub/Sub beside the message.
+        nearby = {**around, **_texts(value), **_texts(value.get("event")), **_texts(value.get("attributes"))}
         for item in value.values():
             yield from _objects(item, nearby, depth + 1)
 

@@ -80,6 +80,18 @@ OSS_ON_BUS = {
 }
 
 
+# A notification of Cloud Storage by way of Pub/Sub, as a subscription pushes it and as Eventarc hands it over.
+PUB_SUB = {
+    "message": {
+        "data": b64('{"bucket": "shop", "name": "a b+1.jpg", "size": "12", "location": "EU"}'),
+        "attributes": {"eventType": "OBJECT_FINALIZE", "bucketId": "shop"},
+        "messageId": "1",
+    },
+    "subscription": "projects/p/subscriptions/s",
+}
+EVENTARC = {"specversion": "1.0", "id": "1", "source": "//pubsub", "type": "google.cloud.pubsub", "data": PUB_SUB}
+
+
 def put(key: str, size: int | None, region: str, url: str = "", event: str = "ObjectCreated:Put") -> StoredObject:
     return StoredObject("shop", key, size, region, url, event)
 
@@ -123,6 +135,26 @@ def put(key: str, size: int | None, region: str, url: str = "", event: str = "Ob
             sample("aws-s3"),
             "S3",
             (StoredObject("BUCKET_NAME", "inbound/sample-java-s3.png", 21476, "us-east-2", "", "ObjectCreated:Put"),),
+        ),
+        (PUB_SUB, "Pub/Sub", (put("a b+1.jpg", 12, "EU", event="OBJECT_FINALIZE"),)),
+        (EVENTARC, "CloudEvent", (put("a b+1.jpg", 12, "EU", event="OBJECT_FINALIZE"),)),
+        (
+            {"Records": [{"eventSource": "aws:kinesis", "kinesis": {"data": b64(json.dumps(S3))}}]},
+            "Kinesis",
+            (put("a/图 1.jpg", 1024, "eu-west-1"), put("b.png", 1024, "eu-west-1")),
+        ),
+        (
+            {
+                "eventSource": "aws:kafka",
+                "records": {"t-0": [{"topic": "t", "value": b64(json.dumps([S3], indent=2))}]},
+            },
+            "Kafka",
+            (put("a/图 1.jpg", 1024, "eu-west-1"), put("b.png", 1024, "eu-west-1")),
+        ),
+        (
+            {"TopicName": "t", "MessageId": "1", "Message": b64(json.dumps({"events": [OSS_ON_BUS["data"]]}))},
+            "Alibaba MNS",
+            (put("a/图+1.jpg", 3, "cn-hangzhou", event="ObjectCreated:PutObject"),),
         ),
         ({"Records": [s3("gone.jpg") | {"eventName": "ObjectRemoved:Delete"}]}, "S3", None),
     ],
@@ -209,6 +241,7 @@ def test_the_stored_files(event: Any, name: str, found: tuple[StoredObject, ...]
         (sample("scf-docs--cls"), "Tencent CLS", ()),
         (sample("scf-docs--mps"), "Tencent MPS", ()),
         (S3, "S3", ()),
+        ({"specversion": "1.0", "id": "1", "source": "s", "type": "empty"}, "CloudEvent", ()),
     ],
 )
 def test_the_messages(event: Any, name: str, found: tuple[Any, ...]) -> None:
