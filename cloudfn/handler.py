@@ -254,9 +254,8 @@ def _written(form: HttpForm, reply: Reply) -> Any:
 def _invocation(form: Form, headers: Mapping[str, str] | None = None) -> Invocation:
     """Return what the platform tells of this invocation; its time counts from now on."""
     trigger = settings.one("trigger_seconds") if form.seconds else None
-    seconds = told.seconds_left(form, form.context, trigger=trigger)
-    request_id = told.request_id(form.event, form.context, headers or {})
-    return Invocation(left=invocation.countdown(seconds), request_id=request_id)
+    seconds = told.seconds_left(form, trigger=trigger)
+    return Invocation(left=invocation.countdown(seconds), request_id=told.request_id(form, headers or {}))
 
 
 def _http_reply(job: _Job, form: HttpForm) -> Reply:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import product
 from typing import Any
-from urllib.parse import unquote, unquote_plus, urlsplit
+from urllib.parse import unquote, unquote_plus
 
 from cloudfn.platforms.base import (
     Gateway,
@@ -84,8 +84,9 @@ class HttpApi(Gateway):
         event = self.event
         query = query_of(event.get("rawQueryString"), event.get("queryStringParameters"))
         # The payload holds cookies apart, and not among the headers.
-        cookies = {"cookie": "; ".join(map(str, event["cookies"]))} if event.get("cookies") else None
-        headers = headers_of(event.get("headers"), cookies)
+        cookies = event.get("cookies")
+        joined = {"cookie": "; ".join(map(str, cookies))} if cookies and isinstance(cookies, list) else None
+        headers = headers_of(event.get("headers"), joined)
         http = event["requestContext"]["http"]
         return self.request(
             str(http["method"]), unquote(str(event.get("rawPath") or http.get("path") or "/")), query, headers
@@ -110,12 +111,12 @@ class Lattice(HttpForm):
 
     def read(self) -> Request:
         event = self.event
-        address = urlsplit(str(event.get("path") or event.get("raw_path") or "/"))
-        query = query_of(event.get("queryStringParameters"), event.get("query_string_parameters"), address.query)
+        path, _, query_string = str(event.get("path") or event.get("raw_path") or "/").partition("?")
+        query = query_of(event.get("queryStringParameters"), event.get("query_string_parameters"), query_string)
         headers = headers_of(event.get("headers"))
         flag = event.get("isBase64Encoded", event.get("is_base64_encoded"))
         body = body_of(event.get("body"), flag, headers.get("content-type", ""))
-        return Request(str(event["method"]).upper(), unquote(address.path) or "/", query, headers, body)
+        return Request(str(event["method"]).upper(), unquote(path) or "/", query, headers, body)
 
 
 class RestApi(Gateway):

@@ -5,8 +5,9 @@ Sources: cloud.tencent.com/document/product/583: 96099 (Function URL), 31927 (ev
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from cloudfn.platforms.base import Gateway, Request, as_lists, get, has, headers_of, query_of
 
@@ -35,9 +36,8 @@ class FunctionUrl(Gateway):
     @classmethod
     def matches(cls, event: Any) -> bool:
         context = get(event, "requestContext")
-        return has(event, "httpMethod", "path", "headers", "queryString") and not (
-            context and context.keys() - {"sourceIp"}
-        )
+        address_alone = not context or (isinstance(context, Mapping) and context.keys() <= {"sourceIp"})
+        return has(event, "httpMethod", "path", "headers", "queryString") and address_alone
 
 
 class Clb(Gateway):
@@ -54,7 +54,7 @@ class Clb(Gateway):
 
     def read(self) -> Request:
         event, headers = self.event, headers_of(self.event.get("headers"))
-        address = urlsplit(headers["x-uri"])
-        query = query_of(address.query, event.get("queryString"), event.get("queryStringParameters"))
+        path, _, query_string = headers["x-uri"].partition("?")
+        query = query_of(query_string, event.get("queryString"), event.get("queryStringParameters"))
         self.event = {**event, "body": event.get("payload", event.get("body"))}
-        return self.request(headers["x-method"], unquote(address.path) or "/", query, headers)
+        return self.request(headers["x-method"], unquote(path) or "/", query, headers)

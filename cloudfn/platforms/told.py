@@ -28,12 +28,12 @@ _ID_HEADERS = (
 _LONGEST_ID = 200
 
 
-def seconds_left(form: Form, context: Any, *, trigger: float | None = None) -> float | None:
+def seconds_left(form: Form, *, trigger: float | None = None) -> float | None:
     """Return how long the platform still waits for the function; None where neither context nor trigger says.
 
     `trigger` is what an HTTP trigger waits where it is not the form's own, as for a REST API whose 29 s were raised.
     """
-    limits = [left for left in (_seconds(context), trigger or form.seconds) if left is not None]
+    limits = [left for left in (_seconds(form.context), trigger or form.seconds) if left is not None]
     return min(limits, default=None)
 
 
@@ -50,14 +50,15 @@ def _number(value: Any, per_second: int) -> float | None:
     return value / per_second if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def request_id(event: Any, context: Any, headers: Mapping[str, str]) -> str:
+def request_id(form: Form, headers: Mapping[str, str]) -> str:
     """Return the platform's id of the request: its context's, the event's, a header's; "" where there is none."""
     for name in _IDS:
-        value = getattr(context, name, None) or get(context, name)
+        value = getattr(form.context, name, None) or get(form.context, name)
         if shown := _shown(value() if callable(value) else value):
             return shown
-    for path in (("requestContext", "requestId"), ("id",)):
-        if shown := _shown(get(event, *path)):
+    # An `id` in an event that somebody made is that somebody's own.
+    for path in (("requestContext", "requestId"),) if form.caller else (("requestContext", "requestId"), ("id",)):
+        if shown := _shown(get(form.event, *path)):
             return shown
     return next((shown for name in _ID_HEADERS if (shown := _shown(headers.get(name)))), "")
 

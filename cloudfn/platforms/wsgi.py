@@ -49,14 +49,19 @@ class Wsgi(HttpForm):
         }
         if environ.get("CONTENT_TYPE"):
             headers["content-type"] = str(environ["CONTENT_TYPE"])
-        path = str(environ.get("PATH_INFO") or "/").encode("latin-1", "replace").decode("utf-8", "replace")
-        query = query_of(environ.get("QUERY_STRING"))
+        path = _as_utf8(str(environ.get("PATH_INFO") or "/"))
+        query = query_of(_as_utf8(str(environ.get("QUERY_STRING") or "")))
         return Request(str(environ["REQUEST_METHOD"]).upper(), path, query, Headers(headers.items()), _body(environ))
 
     def write(self, reply: Reply) -> list[bytes]:
         length = [] if reply.status in (204, 304) else [("Content-Length", str(len(reply.body)))]
         self.context(status_line(reply.status), [*reply.headers, *length])
         return [b"" if self.event["REQUEST_METHOD"] == "HEAD" else reply.body]
+
+
+def _as_utf8(text: str) -> str:
+    """Return a part of the address, of which WSGI makes a character of each byte."""
+    return text.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _body(environ: Any) -> bytes:

@@ -312,6 +312,40 @@ def test_a_chunked_body_of_a_server_that_knows_its_end(local: None, picture: byt
     assert json.loads(b"".join(handler.main(event, lambda *_: None)))["imgSize"] == SIZE
 
 
+def test_an_address_that_is_not_percent_encoded_is_utf_8() -> None:
+    """As curl sends it; PEP 3333 makes a character of each byte."""
+    seen: list[Any] = []
+    keep = handler.function(lambda event, context: seen.append((event, context.request.path)))
+    for raw, read in (("图".encode().decode("latin-1"), "图"), ("\xff", "\ufffd"), ("%E5%9B%BE", "图")):
+        keep(
+            events.environ(Sent(method="GET"))
+            | {"PATH_INFO": "/图".encode().decode("latin-1"), "QUERY_STRING": f"name={raw}"},
+            lambda *_: None,
+        )
+        assert seen.pop() == ({"name": read}, "/图")
+
+
+@pytest.mark.parametrize("context", ["text", ["a"], 5])
+def test_an_event_whose_request_context_is_anything_is_no_fault(context: Any, permitted: Path) -> None:
+    event = {"httpMethod": "GET", "path": "/", "headers": {}, "queryString": {}, "requestContext": context}
+    assert handler.main(event)["errCode"] == -401002
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"headers": {"X-Method": "GET", "X-Uri": "//[a?name=1"}, "payload": ""},
+        {"method": "GET", "raw_path": "//[a?name=1", "headers": {}},
+        {"version": "2.0", "requestContext": {"http": {"method": "GET"}}, "rawPath": "//[a", "rawQueryString": "name=1",
+         "cookies": 5},
+    ],
+)  # fmt: skip
+def test_an_odd_address_reaches_the_function(event: Any) -> None:
+    seen: list[Any] = []
+    handler.function(lambda event, context: seen.append((event, context.request.path)))(event)
+    assert seen == [({"name": "1"}, "//[a")]
+
+
 def test_head_has_no_body(local: None) -> None:
     headers: list[Any] = []
     event = events.environ(Sent(method="HEAD"))
@@ -399,13 +433,13 @@ def test_a_structured_cloud_event_brings_its_data(local: None) -> None:
     ],
 )
 def test_the_time_that_a_platform_tells(context: Any, seconds: float | None) -> None:
-    assert told.seconds_left(platforms.recognise({}), context) == seconds
+    assert told.seconds_left(platforms.recognise({}, context)) == seconds
 
 
 def test_api_gateway_waits_29_seconds() -> None:
-    form = platforms.recognise(sample("aws-rest-v1"))
-    assert told.seconds_left(form, SimpleNamespace(get_remaining_time_in_millis=lambda: 900_000)) == 29
-    assert told.seconds_left(form, SimpleNamespace(get_remaining_time_in_millis=lambda: 1000)) == 1
+    for left, seconds in ((900_000, 29), (1000, 1)):
+        context = SimpleNamespace(get_remaining_time_in_millis=lambda left=left: left)
+        assert told.seconds_left(platforms.recognise(sample("aws-rest-v1"), context)) == seconds
 
 
 def test_a_call_ends_before_the_platform_does(wechat: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -559,9 +593,13 @@ def test_one_id_a_call(
 
 
 def test_an_id_is_one_line() -> None:
-    form = platforms.recognise({})
-    assert told.request_id(form.event, {"request_id": "a\nb"}, {}) == ""
-    assert len(told.request_id(form.event, {"request_id": "a" * 9999}, {})) == 200
+    assert told.request_id(platforms.recognise({}, {"request_id": "a\nb"}), {}) == ""
+    assert len(told.request_id(platforms.recognise({}, {"request_id": "a" * 9999}), {})) == 200
+
+
+def test_an_id_of_the_caller_is_not_the_platforms() -> None:
+    assert told.request_id(platforms.recognise({"id": "order 5"}), {}) == ""
+    assert told.request_id(platforms.recognise({"detail-type": "t", "detail": {}, "id": "6a7b"}), {}) == "6a7b"
 
 
 def test_a_raised_limit_of_a_trigger(monkeypatch: pytest.MonkeyPatch) -> None:
