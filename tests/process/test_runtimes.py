@@ -7,6 +7,7 @@ Every runtime gets the same: JSON, base64, a form, multipart, a picture as the w
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import http.server
 import json
@@ -20,7 +21,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -287,29 +288,49 @@ def test_lambdas_runtime(folder: Path) -> None:
 # ---- the container
 
 
-@pytest.fixture
-def container(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+class Container(NamedTuple):
     """The server of CloudRun's bundle, in a process of its own."""
+
+    process: subprocess.Popen[bytes]
+    pid: int
+    port: int
+
+
+@pytest.fixture(params=["a process", "process 1"])
+def container(request: pytest.FixtureRequest, folder: Path) -> Iterator[Container]:
+    """The server, also as a container has it: as process 1, for which the kernel has no default of SIGTERM."""
     port = free_port()
     program = f"from cloudfn import container; import index; container.serve(index.app, host='127.0.0.1', port={port})"
-    process = subprocess.Popen([sys.executable, "-c", program], cwd=folder)
+    alone = unshare() if request.param == "process 1" else []
+    process = subprocess.Popen([*alone, sys.executable, "-c", program], cwd=folder)
     for _ in range(200):
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             break
         except OSError:
             time.sleep(0.05)
-    yield process, port
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    yield Container(process, int(children.read_text()) if alone else process.pid, port)
     process.kill()
     process.wait()
 
 
-def test_the_containers_server(container: tuple[subprocess.Popen[bytes], int]) -> None:
-    check(f"http://127.0.0.1:{container[1]}")
+def unshare() -> list[str]:
+    """Return the command that runs another as process 1 of its own namespace, and ends with that one's exit code."""
+    for privilege in ([], ["--user", "--map-root-user"]):
+        command = ["unshare", *privilege, "--fork", "--pid", "--kill-child"]
+        with contextlib.suppress(FileNotFoundError):
+            if subprocess.run([*command, "true"], capture_output=True).returncode == 0:
+                return command
+    pytest.skip("unshare is not installed, or may not make a namespace of processes")
 
 
-def test_the_container_answers_what_it_accepted_and_ends(container: tuple[subprocess.Popen[bytes], int]) -> None:
-    process, port = container
+def test_the_containers_server(container: Container) -> None:
+    check(f"http://127.0.0.1:{container.port}")
+
+
+def test_the_container_answers_what_it_accepted_and_ends(container: Container) -> None:
+    process, pid, port = container
     connections = []
     for seconds, size in ((0.8, 10), (0.4, 30_000_000), *[(0.3, 10)] * 20):  # more than there are threads
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -317,7 +338,7 @@ def test_the_container_answers_what_it_accepted_and_ends(container: tuple[subpro
         connection.request("POST", "/", body, {"Content-Type": "application/json"})
         connections.append((connection, size))
     idle = socket.create_connection(("127.0.0.1", port))
-    process.send_signal(signal.SIGTERM)
+    os.kill(pid, signal.SIGTERM)
     for connection, size in connections:
         reply = connection.getresponse()
         assert (reply.status, len(reply.read())) == (200, size)
@@ -328,9 +349,9 @@ def test_the_container_answers_what_it_accepted_and_ends(container: tuple[subpro
         socket.create_connection(("127.0.0.1", port), timeout=1)
 
 
-def test_the_container_ends_at_once_without_work(container: tuple[subprocess.Popen[bytes], int]) -> None:
-    process, port = container
+def test_the_container_ends_at_once_without_work(container: Container) -> None:
+    process, pid, port = container
     with socket.create_connection(("127.0.0.1", port)) as idle:
         idle.sendall(b"")
-        process.send_signal(signal.SIGTERM)
+        os.kill(pid, signal.SIGTERM)
         assert process.wait(5) == 0
