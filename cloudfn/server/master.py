@@ -1,7 +1,8 @@
 """The process that starts the workers and starts them again: granian's, with these differences.
 
 - A worker that dies is started again, however often; granian gives up when it dies twice within seconds. From the
-  second quick death on there is a pause before.
+  second quick death on there is a pause before. Only before the first answer a worker's death ends the server: what
+  cannot start once will not start the next time.
 - Workers get no SIGINT. A terminal sends Ctrl-C to every process, and theirs is the master's SIGTERM: one signal, once.
 - Signal handlers wake the main loop by a queue: a `threading.Event` has a lock, which the interrupted thread may hold.
 """
@@ -96,6 +97,8 @@ class Master(MPServer):
         self._stop_seconds = stop_seconds
         self._quick_deaths: Counter[int] = Counter()
         self._due: dict[int, float] = {}  # a worker that is to be started again -> when
+        self.answered = False  # a worker was reachable; the caller sets it
+        self.failed: int | None = None  # the exit code of a worker that ended before that
 
     def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
         while not self.interrupt_signal:
@@ -103,8 +106,13 @@ class Master(MPServer):
             if self.reload_signal and not self.interrupt_signal:
                 self._reload(spawn_target, target_loader)  # type: ignore[no-untyped-call]
             for index in range(len(self.wrks)):
-                if not self.interrupt_signal and not self.wrks[index].inner.is_alive():
+                if self.interrupt_signal or self.wrks[index].inner.is_alive():
+                    continue
+                if self.answered:
                     self._start_again(index, spawn_target, target_loader)
+                else:
+                    self.failed = self.wrks[index].inner.exitcode
+                    self.interrupt_signal = True
         self.interrupt_children.clear()  # none of them is why the server ends
 
     def _start_again(self, index: int, spawn_target: Any, target_loader: Any) -> None:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudfn.errors import missing_extra, not_loaded, setup_error, shortage
+from cloudfn.errors import CloudError, missing_extra, not_loaded, setup_error, shortage
 from cloudfn.server.options import Options
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _HEAD_MILLISECONDS = 5_000  # within which a request's head must have come, coun
 _STOP_SECONDS = 60  # that a worker has to finish its accepted requests
 _CONNECTIONS = 8192  # of one worker at a time, where it may have so many descriptors
 _OTHER_DESCRIPTORS = 256  # of files, pipes, and connections to pictures
+_ADDRESS_SPACE = 768  # MiB that a worker needs at least: the stacks of its threads, libraries, buffers of pictures
 # Defaults for a worker's environment.
 _ENVIRONMENT = {
     # Workers are one a core already: numpy's own threads would only wait for each other.
@@ -46,11 +47,12 @@ def serve(options: Options, host: str, port: int, announce: Callable[[str], None
     """Serve until SIGINT or SIGTERM; requests accepted by then are finished. Port 0 takes a free one.
 
     `announce` gets the base address when the workers answer. Raises CloudError -601002 where the extra is not
-    installed, the port is taken, or an option needs a single worker.
+    installed, the port is taken, an option needs a single worker, or the workers cannot start.
     """
     if options.needs_one_worker and options.workers > 1:
         flags = ", ".join(options.needs_one_worker)
         raise setup_error(f"{flags}: workers share no state, so one worker must hold it", "add --workers 1")
+    _check_memory()
     with _metrics_folder(options) as folder, _taken(host, port) as held:
         _start(options, host, held.getsockname()[1], folder, announce)
 
@@ -62,6 +64,18 @@ def check_extra() -> None:
     missing = [name for name in ("flask", "granian", "prometheus_client", "numpy", "PIL") if find_spec(name) is None]
     if missing:
         raise missing_extra("the server", ", ".join(missing), "local")
+
+
+def _check_memory() -> None:
+    """Raise CloudError -601002 where a limit leaves a worker too little: its libraries would end it, in C."""
+    try:
+        import resource
+    except ImportError:  # on Windows, which has no such limit
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < _ADDRESS_SPACE << 20:
+        problem = f"the address space is limited to {limit >> 20} MiB, and a worker needs {_ADDRESS_SPACE}"
+        raise setup_error(problem, "raise the limit: ulimit -v unlimited")
 
 
 @contextmanager
@@ -127,12 +141,20 @@ def _start(options: Options, host: str, port: int, folder: Path | None, announce
         folder=folder,
     )
     shown = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def answers() -> None:
+        master.answered = True
+        announce(shown)
+
     try:
-        threading.Thread(target=_announce, args=(host, port, shown, announce), daemon=True).start()
+        threading.Thread(target=_when_reachable, args=(host, port, answers), daemon=True).start()
     except RuntimeError as error:
         raise shortage(error) from error
     loader = partial(worker, options, port, connections, folder)
     master.serve(target_loader=loader, wrap_loader=False)  # type: ignore[arg-type]
+    if master.failed is not None:
+        problem = f"a worker ended before the server could answer (exit code {master.failed})"
+        raise setup_error(problem, "it said why, or memory is short")
 
 
 def _allow_connections() -> int:
@@ -151,8 +173,8 @@ def _allow_connections() -> int:
     return _CONNECTIONS if soft == resource.RLIM_INFINITY else max(64, min(_CONNECTIONS, soft - _OTHER_DESCRIPTORS))
 
 
-def _announce(host: str, port: int, shown: str, announce: Callable[[str], None]) -> None:
-    """Wait until a worker listens, then announce it."""
+def _when_reachable(host: str, port: int, then: Callable[[], None]) -> None:
+    """Wait until a worker listens, then call `then`."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where others may reach us, we can
     while True:
         try:
@@ -160,7 +182,7 @@ def _announce(host: str, port: int, shown: str, announce: Callable[[str], None])
         except OSError:
             time.sleep(0.02)
         else:
-            announce(shown)
+            then()
             return
 
 
@@ -172,15 +194,19 @@ def worker(options: Options, port: int = 0, connections: int = _CONNECTIONS, fol
     write_log(as_json=options.log_json)
     off = _share_metrics(folder) if options.workers > 1 else ""
 
-    from cloudfn.server.app import create_app
-    from cloudfn.server.connections import Connections
-    from cloudfn.server.front import Front
-    from cloudfn.server.metrics import Metrics
-    from cloudfn.server.state import State
+    try:
+        from cloudfn.server.app import create_app
+        from cloudfn.server.connections import Connections
+        from cloudfn.server.front import Front
+        from cloudfn.server.metrics import Metrics
+        from cloudfn.server.state import State
 
-    state = State(options, metrics=Metrics(off))
-    state.crops.warm_up()
-    return Front(state, create_app(state), Connections(port, connections, options.per_address))
+        state = State(options, metrics=Metrics(off))
+        state.crops.warm_up()
+        return Front(state, create_app(state), Connections(port, connections, options.per_address))
+    except (CloudError, ImportError) as error:
+        facts = (error if isinstance(error, CloudError) else not_loaded("a worker", error)).facts
+        sys.exit(f"cloudfn: {facts.problem}; {facts.cure}")
 
 
 def _share_metrics(folder: Path | None) -> str:

@@ -148,7 +148,7 @@ def test_the_command_crop(limit: str, spare: int, options: tuple[str, ...], tmp_
         assert "cannot be written" in done.stderr
 
 
-@pytest.mark.parametrize(("limit", "spare"), [*CASES, ("memory", 1), ("memory", 8)])
+@pytest.mark.parametrize(("limit", "spare"), [*CASES, *(("memory", spare) for spare in (1, 8, 64, 128, 256))])
 def test_the_start_of_the_server(limit: str, spare: int, tmp_path: Path) -> None:
     """It serves, or ends with what is wrong."""
     command = [sys.executable, "-c", COMMAND, LIMITS[limit], str(spare), "serve", "--port", "0", "--workers", "1"]
@@ -172,3 +172,15 @@ def test_the_start_of_the_server(limit: str, spare: int, tmp_path: Path) -> None
         assert re.search(r"^cloudfn: [^\n]+$", said, re.MULTILINE)
         assert len(said.splitlines()) <= 3  # what the real SDK may call, what is wrong, and the cure
     assert (process.returncode == 0) == (limit == "disk"), said
+
+
+def test_a_server_whose_workers_cannot_start_ends(tmp_path: Path) -> None:
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "__init__.py").write_text("raise ImportError('its library is missing')")
+    command = [sys.executable, "-m", "cloudfn", "serve", "--port", "0", "--workers", "1"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "Traceback" not in done.stderr
+    assert "cloudfn: the crop engine cannot be loaded (its library is missing)" in done.stderr
+    assert "cloudfn: a worker ended before the server could answer (exit code 1)" in done.stderr
