@@ -24,8 +24,12 @@ PROCESSES, THREADS = 8, 16
 CALLS = """
 import collections, json, sys, threading
 from concurrent.futures import ThreadPoolExecutor
+settings, threads, calls, url, hours = json.loads(sys.argv[1])
+if hours:  # the clock of a machine that is wrong
+    import time
+    now = time.time
+    time.time = lambda: now() + 3600 * hours
 import cloudfn as cloud
-settings, threads, calls, url = json.loads(sys.argv[1])
 instance = cloud.Cloud(settings)
 def one(number):
     try:
@@ -74,8 +78,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 class Worker:
     """A process that waits to be told to make its calls."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], threads: int, calls: int, url: str) -> None:
-        arguments = json.dumps([settings, threads, calls, url])
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], threads: int, calls: int, url: str, hours: float = 0
+    ) -> None:
+        arguments = json.dumps([settings, threads, calls, url, hours])
         self.process = subprocess.Popen(
             [sys.executable, "-c", CALLS, arguments],
             cwd=folder,
@@ -123,6 +129,18 @@ def test_one_token_for_all_processes(wechat: ScriptedWeChat, store: str, permitt
     outcomes = run(permitted, settings_for(wechat, store=store), calls=2000)
     assert outcomes == {0: 2000}
     assert len(wechat.asked("/cgi-bin/stable_token")) == 1
+
+
+def test_machines_whose_clocks_are_hours_wrong(
+    wechat: ScriptedWeChat, redis_server: RedisServer, permitted: Path
+) -> None:
+    """No call fails, and a machine that takes the shared token for an old one fetches it once, not for each call."""
+    for hours in (-5, 0, 5, 0, -5, 5):  # one after the other: each reads what the one before left
+        settings = settings_for(wechat, store=redis_server.url)
+        worker = Worker(permitted, settings, 4, 20, "https://example.com/{number}.jpg", hours)
+        worker.start()
+        assert worker.outcomes() == {0: 20}
+    assert len(wechat.asked("/cgi-bin/stable_token")) == 3  # the first one of each clock
 
 
 def test_a_process_that_is_killed_while_it_fetches_the_token(

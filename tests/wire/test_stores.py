@@ -145,29 +145,34 @@ def test_a_file_that_broke_off(tmp_path: Path) -> None:
 
 HOLDS = """
 import sys, time
+now = time.time
+time.time = lambda: now() + 3600 * float(sys.argv[3])  # the clock of a machine that is hours wrong
 from cloudfn.backends.stores import open_store
 from cloudfn.secret import Secret
-with open_store(Secret(sys.argv[1])).lock("a", float(sys.argv[2])) as held:
+with open_store(Secret(sys.argv[1])).lock(sys.argv[2], 2) as held:
     print(held, flush=True)
     time.sleep(60)
 """
 
 
+@pytest.mark.parametrize("hours", [0, -5, 5])
 @pytest.mark.parametrize("kind", ["file", "redis"])
 def test_a_holder_that_is_killed_blocks_nobody_beyond_its_lease(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+    kind: str, hours: int, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    """Whatever its clock says: the lease of Redis is by the server's clock, that of a file by the system's lock."""
     url = f"file://{tmp_path}/store" if kind == "file" else request.getfixturevalue("redis_server").url
-    holder = subprocess.Popen([sys.executable, "-c", HOLDS, url, "0.5"], stdout=subprocess.PIPE, text=True)
+    key = os.urandom(8).hex()
+    holder = subprocess.Popen([sys.executable, "-c", HOLDS, url, key, str(hours)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout
     with holder, holder.stdout:
         assert holder.stdout.readline() == "True\n"
-        with open_store(Secret(url)).lock("a", 30) as held:
+        with open_store(Secret(url)).lock(key, 30) as held:
             assert not held
         holder.kill()
         holder.wait()
         for _ in range(100):
-            with open_store(Secret(url)).lock("a", 30) as held:
+            with open_store(Secret(url)).lock(key, 30) as held:
                 if held:
                     break
             threading.Event().wait(0.05)
