@@ -171,7 +171,7 @@ def reads_body(method: str, path: str) -> bool:
     """Return whether the answer to a request may depend on its body."""
     if path in ENDPOINTS:
         return method == "POST" and ENDPOINTS[path].body
-    return method not in ("GET", "HEAD", "OPTIONS")
+    return method not in ("GET", "HEAD", "OPTIONS") and path.startswith((bucket.PREFIX, admin.PREFIX))
 
 
 # Views that the front answers by itself, whatever else is going on: they must neither wait nor read a body.

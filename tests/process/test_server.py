@@ -96,6 +96,8 @@ def unfinished(length: int) -> bytes:
         ("POST /cv/ocr/idcard?access_token=T", b"-604100"),
         ("GET /metrics", b"cloudfn_calls_total"),
         ("GET /nowhere", b"404"),
+        ("POST /nowhere", b"404"),
+        ("PUT /page/none.js", b"HTTP/1.1 4"),
     ],
 )
 def test_a_body_that_is_not_needed_is_not_waited_for(ask: str, body: bytes, serve: Any) -> None:
