@@ -219,7 +219,7 @@ class Results:
     def _compact(self) -> None:
         """Write the lines that count into a new file, then put it in the old one's place."""
         assert self._path is not None
-        part = self._path.with_name(f".{os.getpid()}-{self._path.name[-100:]}.part")
+        part = self._path.with_name(f".{self._path.name[-100:]}.part")  # this run's alone, as the file is
         try:
             with part.open("wb") as file, self._path.open("rb") as old:
                 at = 0

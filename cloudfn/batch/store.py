@@ -8,11 +8,13 @@ configuration files and environment, never by the URL.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from cloudfn.errors import CloudError, Limit, missing_extra, picture_error, refusal
@@ -100,7 +102,8 @@ def read(source: str, largest_url: int) -> bytes:
 def write(target: str, data: bytes) -> None:
     """Write the whole file or none of it, making its folders: under another name first, then renamed.
 
-    Object stores have no half files: there it is one upload. Raises OSError.
+    That name is the target's own, so a later run takes over what a killed one left. Object stores have no half files:
+    there it is one upload. Raises OSError.
     """
     if is_url(target):
         system, path = file_system(target)
@@ -114,14 +117,39 @@ def write(target: str, data: bytes) -> None:
         return
     folder = Path(target).parent
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{os.getpid()}-{os.urandom(4).hex()}.part"
+    part = folder / f".{hashlib.sha256(os.fsencode(Path(target).name)).hexdigest()[:16]}.part"
+    with _alone(part):
+        try:
+            part.write_bytes(data)
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _alone(part: Path) -> Iterator[None]:
+    """Keep other runs from a file until it is renamed or removed; not on Windows, which has no such lock."""
     try:
-        with part.open("xb") as file:
-            file.write(data)
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+        import fcntl
+    except ImportError:
+        yield
+        return
+    while True:
+        with part.open("ab") as file:
+            with suppress(OSError):  # a network's file system may know no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(file, part):  # whoever held the lock before may have renamed it
+                yield
+                return
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Return whether an open file is still the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def join(folder: str, name: str) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cloudfn.batch import crop_all
+from cloudfn.batch import crop_all, store
 from cloudfn.batch import executor as executors
 from cloudfn.batch.values import Done, Item, Task
 from cloudfn.batch.work import crop_chunk
@@ -235,6 +235,29 @@ def test_kill_the_parent_and_resume(run: Run, tmp_path: Path, pictures: Callable
     assert done.returncode == 0, done.stderr
     assert_once_each(read(out), 600)
     assert len(list((tmp_path / "cut").glob("*.jpg"))) == 600
+
+
+def test_what_a_killed_run_left_half_written_is_taken_over(tmp_path: Path) -> None:
+    target = tmp_path / "a.jpg"
+    program = "import sys; from cloudfn.batch import store; store.write(sys.argv[1], bytes(2 << 30))"
+    with subprocess.Popen([sys.executable, "-c", program, str(target)]) as process:
+        wait_for(lambda: any(path.stat().st_size for path in tmp_path.iterdir()), "nothing is written")
+        process.kill()
+    (left,) = tmp_path.iterdir()
+    assert left.name.endswith(".part")
+    store.write(str(target), b"a picture")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+    assert target.read_bytes() == b"a picture"
+
+
+def test_runs_that_write_one_file_at_the_same_time(tmp_path: Path) -> None:
+    target = tmp_path / "a.jpg"
+    contents = [bytes([number]) * 1_000_000 for number in range(16)]
+    with ThreadPoolExecutor(16) as pool:
+        for _ in range(20):
+            list(pool.map(functools.partial(store.write, str(target)), contents))
+            assert target.read_bytes() in contents
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
 
 
 def test_ctrl_c_finishes_what_is_under_way(tmp_path: Path, run: Run, pictures: Callable[[int], Path]) -> None:

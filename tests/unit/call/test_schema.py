@@ -28,11 +28,14 @@ def like(rules: dict[str, Any]) -> st.SearchStrategy[Any]:
     return st.one_of(parts)
 
 
-@pytest.mark.parametrize("name", [*APIS, "config"])
+VALUES = {name: like(schema.load(name)) for name in (*APIS, "config")}  # made once: it takes longer than a value
+
+
+@pytest.mark.parametrize("name", VALUES)
 @given(data=st.data())
 @settings(max_examples=600, deadline=None)
 def test_the_same_verdict(name: str, data: st.DataObject) -> None:
-    value = data.draw(like(schema.load(name)))
+    value = data.draw(VALUES[name])
     assert schema.acceptance(name)(value) is (not schema.breaches(name, value))
 
 
