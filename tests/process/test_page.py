@@ -27,6 +27,7 @@ from cloudfn.server import page
 from cloudfn.testing import Fault, Server
 from tests.conftest import TESTS
 from tests.process.test_server import Process
+from tests.support import npm
 from tests.support.recording import RecordingServer, http
 
 PHOTOS = TESTS / "photos"
@@ -818,15 +819,8 @@ def test_dark_and_without_motion_where_the_system_says_so(cloudfn: Server, visit
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """axe-core's script, from npm."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed")
-    folder = tmp_path_factory.mktemp("axe")
-    command = [npm, "install", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund", AXE]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
-    if done.returncode:
-        pytest.skip(f"npm cannot install axe-core: {done.stderr[-300:]}")
-    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
+    modules = npm.install(tmp_path_factory.mktemp("axe"), AXE)
+    return (modules / "axe-core" / "axe.min.js").read_text("utf-8")
 
 
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])

@@ -25,6 +25,7 @@ from cloudfn import CloudError
 from cloudfn.server import protobuf
 from cloudfn.testing import Fault, Server
 from tests.conftest import TESTS
+from tests.support import npm
 from tests.support.recording import RecordingServer, http
 
 NODE = TESTS / "support" / "node"
@@ -34,16 +35,9 @@ PHOTO = TESTS / "photos" / "raccoon-966x728.jpg"
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the SDK, installed by npm."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("node and npm are not installed")
     folder = tmp_path_factory.mktemp("node")
     shutil.copy(NODE / "package.json", folder)
-    command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180)
-    if done.returncode:
-        pytest.skip(f"npm cannot install wx-server-sdk: {done.stderr[-300:]}")
-    return folder / "node_modules"
+    return npm.install(folder)
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def test_hostile_heads(repeated: bytes, before: bytes) -> None:
 
 
 def _seconds(content_type: str, body: bytes) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     with contextlib.suppress(ValueError):
         parse(content_type, body)
-    return time.perf_counter() - start
+    return time.process_time() - start
