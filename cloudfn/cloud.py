@@ -284,7 +284,8 @@ class Cloud:
 
     def _begin(self, name: str, in_force: Settings) -> None:
         if not invocation.current().token:  # with that one the call may need no other
-            self._backend_for(in_force).begin(name)
+            with contextlib.suppress(CloudError):  # a wrong set-up is told after wrong parameters
+                self._backend_for(in_force).begin(name)
 
     def _backend_for(self, in_force: Settings) -> Backend:
         retired = None

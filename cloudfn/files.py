@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TypeAlias
 
-Version: TypeAlias = tuple[int, int, int, int]
+Version: TypeAlias = tuple[int, ...]
 
 _MOST = 1024 * 1024  # bytes; config.json, .env and a token have a thousandth of it
 
@@ -17,7 +17,8 @@ def version(path: str | os.PathLike[str]) -> Version | None:
         status = os.stat(path)
     except (OSError, ValueError):
         return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+    # The change time tells of permissions too, and nothing sets it back.
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
 def is_regular(path: str | os.PathLike[str]) -> bool:

@@ -30,9 +30,9 @@ def check(api: str, config: str = "") -> Path:
         if version:
             break
     else:
-        places = ", ".join(dict.fromkeys(str(path.absolute()) for path in tried))
+        places = ", ".join(dict.fromkeys(str(_absolute(path)) for path in tried)) or "no folder: there is none"
         raise _denied(api, f"no config.json was found (looked for {places})")
-    path = path.absolute()
+    path = _absolute(path)
     granted = _granted(path, version)
     if isinstance(granted, str):
         raise _denied(api, f"{path}: {granted}")
@@ -41,6 +41,13 @@ def check(api: str, config: str = "") -> Path:
         listed = f'"{wrong}" is not the name' if wrong else "permissions.openapi does not list it"
         raise gateway_failure(api, -604101, problem=f"{path}: {listed}", cure=f'write "{api}" there and deploy again')
     return path
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.absolute()
+    except OSError:  # the working directory was deleted
+        return path
 
 
 def _denied(api: str, problem: str) -> CloudError:

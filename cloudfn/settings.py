@@ -7,6 +7,7 @@ environment.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -410,8 +411,11 @@ def code_folders() -> list[Path]:
     """
     names = [name for host in hosts.HOSTS.values() for name in host.code_folders]
     deployed = [Path(folder) for name in names if (folder := os.environ.get(name))]
-    calling = _calling_folder()
-    return [*([_function_folder] if _function_folder else []), *deployed, *([calling] if calling else []), Path.cwd()]
+    working = None
+    with contextlib.suppress(OSError):  # it may have been deleted
+        working = Path.cwd()
+    folders = (_function_folder, *deployed, _calling_folder(), working)
+    return [folder for folder in folders if folder]
 
 
 def _calling_folder() -> Path | None:

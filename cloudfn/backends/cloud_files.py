@@ -8,18 +8,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from cloudfn.backends.wechat import WeChat
+from cloudfn.backends.retry import Retries
+from cloudfn.backends.wechat import WeChat, multipart
 from cloudfn.call.reply import errcode
 from cloudfn.call.storage import Wanted, link, outcome
-from cloudfn.call.values import Call
+from cloudfn.call.values import Call, Media
 from cloudfn.codes import CODES
-from cloudfn.errors import failure
-from cloudfn.net import objects
+from cloudfn.errors import Limit, failure, too_late
+from cloudfn.net.transport import ENCODED, OutgoingRequest, TooLargeError, Transport, TransportError
+from cloudfn.secret import Secret
 from cloudfn.settings import Settings
 
 _FAILED = -503001
+_NOTHING = Secret("")
+_MIB = 1024 * 1024
 _LINK_AGE = 600  # seconds; the same as wx-server-sdk requests for a download
 
 
@@ -30,6 +34,7 @@ class CloudFiles:
         """Raises `CloudError` -601002 where CLOUDFN_API_BASE is an address that no token may be sent to."""
         self._settings = settings
         self._wechat = WeChat(settings)
+        self._retries = Retries()
         self._env = env
 
     def close(self) -> None:
@@ -74,29 +79,31 @@ class CloudFiles:
 
     def download(self, call: Call, file_id: str) -> bytes:
         """Return the bytes behind such a link."""
-        status, body = self._move(call, "GET", self.resolve(call, file_id))
+        status, body = self._move(call, "GET", Secret(self.resolve(call, file_id)))
         if status != 200:
             raise failure(call.api, _FAILED, f"下载文件失败: Status:{status}")
         return body
 
     def upload(self, call: Call, path: str, content: bytes) -> str:
         """Request the file's address from WeChat, and send the file there as a form, its bytes last."""
-        place = self._ask(call, "/tcb/uploadfile", {"path": path})
-        names = ("url", "token", "authorization", "file_id", "cos_file_id")
-        url, token, authorization, file_id, cos_file_id = (place.get(name) for name in names)
-        if not isinstance(url, str) or not isinstance(file_id, str):
+        answer = self._ask(call, "/tcb/uploadfile", {"path": path})
+        place = {name: Secret(value) for name, value in answer.items() if isinstance(value, str)}
+        del answer  # the signature in it gives away the place of the file
+        url, file_id = place.get("url"), place.get("file_id")
+        if url is None or file_id is None:
             raise failure(call.api, -601001, "wechat server internal error, the answer holds no address for the file")
         fields = {
             "key": path,
-            "Signature": str(authorization),
-            "x-cos-security-token": str(token),
-            "x-cos-meta-fileid": str(cos_file_id),
+            "Signature": place.get("authorization", _NOTHING),
+            "x-cos-security-token": place.get("token", _NOTHING),
+            "x-cos-meta-fileid": place.get("cos_file_id", _NOTHING),
+            "file": Media("application/octet-stream", content, "file"),
         }
-        status, body = self._move(call, "POST", url, fields, content)
+        status, body = self._move(call, "POST", url, fields)
         refusal = _storage_refusal(body)
         if refusal or not 200 <= status < 300:
             raise failure(call.api, _FAILED, refusal or f"上传文件失败: Status:{status}")
-        return file_id
+        return file_id.reveal()
 
     def _ask(self, call: Call, path: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         answer = self._wechat.post(call, path, {"env": self._env, **fields})
@@ -105,29 +112,46 @@ class CloudFiles:
             raise failure(call.api, code, str(answer.get("errmsg", "")))
         return answer
 
-    def _move(
-        self,
-        call: Call,
-        method: str,
-        url: str,
-        fields: Mapping[str, str] | None = None,
-        content: bytes = b"",
-    ) -> tuple[int, bytes]:
-        parts = urlsplit(self._settings.api_base)
+    def _move(self, call: Call, method: str, url: Secret, fields: Mapping[str, Any] | None = None) -> tuple[int, bytes]:
+        """Return the status and the body of an exchange with the object storage, whose signed address is a secret."""
+        base, path, signed = _split(url, self._settings.api_base)
+        if not base:
+            raise failure(call.api, -601001, "wechat server internal error, the address of the file is not https")
+        body, content_type = multipart((fields or {}).items())
+        request = OutgoingRequest(method, path, {}, body, content_type, signed)
+        most = int(self._settings.max_url_mib * _MIB)
+        transport = Transport(base, proxy=self._settings.proxy, ca_bundle=self._settings.ca_bundle, largest=most)
+        attempts = 0
         try:
-            return objects.exchange(
-                method,
-                url,
-                call.deadline,
-                fields=fields,
-                content=content,
-                max_bytes=int(self._settings.max_url_mib * 1024 * 1024),
-                # A server for tests keeps its files itself.
-                plain=f"http://{parts.netloc}/" if parts.scheme == "http" else "",
-                ca_bundle=self._settings.ca_bundle,
-            )
-        except objects.ObjectError as error:
-            raise failure(call.api, error.code, error.text) from None
+            while True:
+                attempts += 1
+                try:
+                    answer = transport.send(request, call.deadline)
+                    return answer.status, bytes(answer.body)
+                except TooLargeError:
+                    limit = Limit(most, "bytes", "CLOUDFN_MAX_URL_MIB")
+                    problem = f"the file has more than {most:,} bytes; CLOUDFN_MAX_URL_MIB says how many"
+                    raise failure(call.api, _FAILED, problem, limit=limit) from None
+                except TransportError as error:
+                    if not error.unsent or not self._retries.pause(attempts, 0, call.deadline):
+                        if error.code == -604102:
+                            raise too_late(call.api, call.deadline.seconds) from None
+                        raise failure(call.api, error.code, error.text, retryable=error.retryable) from None
+        finally:
+            transport.close()
+
+
+def _split(url: Secret, api_base: str) -> tuple[str, str, Secret]:
+    """Return host, path and query of an address; "" for a host that is not reached over https.
+
+    A server for tests keeps its files itself, so the plain http of the API's address counts too.
+    """
+    parts = urlsplit(url.reveal())
+    base = f"{parts.scheme}://{parts.netloc}"
+    own = urlsplit(api_base)
+    safe = parts.scheme == "https" or (parts.scheme == "http" and base == f"{own.scheme}://{own.netloc}")
+    good = safe and parts.hostname and "@" not in parts.netloc
+    return base if good else "", quote(parts.path or "/", safe=ENCODED), Secret(parts.query)
 
 
 def _id(item: Mapping[str, Any], file_id: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import NamedTuple, Protocol
+from weakref import WeakValueDictionary
 
 from cloudfn import files, forks
 from cloudfn.call.values import Deadline
@@ -215,7 +216,18 @@ class Missing:
         return False
 
 
+# The tokens of each account in this process: its instances, and their files, fetch no second one.
+_known: WeakValueDictionary[tuple[object, ...], Issued] = WeakValueDictionary()
+
+
 def _issued(settings: Settings, ask: Ask) -> Issued:
+    """Return the tokens of an account, which all instances with these settings share."""
+    account = (settings.appid, settings.appsecret, settings.token_api, settings.store)
+    way = (settings.api_base, settings.proxy, settings.ca_bundle)
+    return _known.get((account, way)) or _known.setdefault((account, way), _made(settings, ask))
+
+
+def _made(settings: Settings, ask: Ask) -> Issued:
     """Return the tokens of this process alone or, with a store that others see too, of all of them."""
     if settings.store.reveal().lower() == "memory":
         return Issued(ask)

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -88,7 +88,8 @@ class WeChat:
         progress = _Progress(call.api, call.deadline, trace)
         _check_sizes(call)
         api = APIS[call.api]
-        body, content_type = _multipart(call, api.text + api.media)
+        parts = ((name, call.params[name]) for name in api.text + api.media if name in call.params)
+        body, content_type = multipart((to_snake(name), part) for name, part in parts)
         trace.bytes = sum(map(len, body))
         query = {to_snake(name): _signed(call.params[name]) for name in api.query if name in call.params}
         request = OutgoingRequest("POST", api.path, query, body, content_type)
@@ -272,22 +273,20 @@ def _check_sizes(call: Call) -> None:
             )
 
 
-def _multipart(call: Call, names: Sequence[str]) -> tuple[list[Bytes], str | None]:
-    """Return the body in pieces, pictures as they are, and its content type; nothing if there are no such parts."""
+def multipart(parts: Iterable[tuple[str, str | Ratios | Media | Secret]]) -> tuple[list[Bytes], str | None]:
+    """Return the body in pieces, files as they are, and its content type; nothing if there are no parts."""
     boundary = os.urandom(16).hex()
     pieces: list[Bytes] = []
     text = ""  # text that is not part of a piece yet
-    for name in names:
-        value = call.params.get(name)
-        if value is None:
-            continue
-        text += f'--{boundary}\r\nContent-Disposition: form-data; name="{to_snake(name)}"'
+    for name, value in parts:
+        text += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"'
         if isinstance(value, Media):
             text += f'; filename="{value.file_name}"\r\nContent-Type: {value.content_type}\r\n\r\n'
-            pieces += [text.encode(), value.value]
+            pieces += [memoryview(text.encode()), value.value]
             text = "\r\n"
         else:
-            text += f"\r\n\r\n{value.text if isinstance(value, Ratios) else value}\r\n"
+            shown = value.text if isinstance(value, Ratios) else value
+            text += f"\r\n\r\n{shown.reveal() if isinstance(shown, Secret) else shown}\r\n"
     if not text:
         return [], None
     return [*pieces, f"{text}--{boundary}--\r\n".encode()], f"multipart/form-data; boundary={boundary}"

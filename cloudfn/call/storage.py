@@ -72,7 +72,10 @@ def read_upload(parameters: object) -> tuple[str, bytes]:
     if not path.strip("/"):
         raise refused(api, "cloudPath is empty", 'give the path under which the file is kept, such as "cut/a.jpg"')
     if callable(getattr(content, "read", None)):
-        content = content.read()
+        try:
+            content = content.read()
+        except (OSError, ValueError) as error:  # closed, or text in another encoding
+            raise refused(api, f"fileContent cannot be read ({error})", _CONTENT_CURE) from error
     if not isinstance(content, (bytes, bytearray, memoryview)):
         raise refused(api, _NOT_A_BUFFER, _CONTENT_CURE)
     return path, bytes(content)

@@ -123,8 +123,9 @@ def fetch(
     as socket.getaddrinfo, once a hop. `hold` is called with the number of bytes before they are kept; what it raises
     ends the fetch and is raised here.
 
-    Raises CloudError 101000 and nothing else. Its hint, which the caller logs, tells why and the cure;
-    it names the address that the host has, and of a URL only scheme, host and path: the rest may be secret.
+    Raises CloudError: -601002 where `ca_bundle` has no certificates, else 101000. Its hint, which the caller logs,
+    tells why and the cure; it names the address that the host has, and of a URL only scheme, host and path: the rest
+    may be secret.
     """
     allowed = frozenset(name.lower() for name in allow_hosts)
     here = url

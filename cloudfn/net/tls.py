@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cloudfn.errors import setting_error
+
 
 class Context(ssl.SSLContext):
     """A client's context that resumes the last session with a host, which saves both sides the certificates."""
@@ -26,10 +28,10 @@ class Context(ssl.SSLContext):
 
 
 @cache
-def context(ca_bundle: str = "") -> Context:
+def context(ca_bundle: str = "", named_by: str = "CLOUDFN_CA_BUNDLE") -> Context:
     """Return the context that trusts a file or a folder of certificates, certifi's where none is named.
 
-    Raises OSError (ssl.SSLError among them) for a file that holds no certificates.
+    `named_by` is the setting or variable that names it. Raises `CloudError` -601002 where there are no certificates.
     """
     if not ca_bundle:
         import certifi
@@ -40,5 +42,10 @@ def context(ca_bundle: str = "") -> Context:
     if sys.version_info >= (3, 13):  # as ssl.create_default_context and urllib3
         made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
     folder = Path(ca_bundle).is_dir()
-    made.load_verify_locations(None if folder else ca_bundle, ca_bundle if folder else None)
+    try:
+        made.load_verify_locations(None if folder else ca_bundle, ca_bundle if folder else None)
+    except OSError as error:  # ssl.SSLError is one
+        why = error.strerror or type(error).__name__
+        expected = "a file of certificates in PEM form, or a folder of them"
+        raise setting_error(named_by, f"{ca_bundle} ({why})", expected) from None
     return made

@@ -1,4 +1,4 @@
-"""One HTTP exchange with one host: under a deadline, at most 1 MB of answer, no secret where anybody could see it.
+"""One HTTP exchange with one host: under a deadline, of limited size, no secret where anybody could see it.
 
 This is the one place where secrets are kept out of sight. The query, which holds the token, and the body, which may
 hold the app secret, go onto the wire below everything that logs an address, keeps a request in an exception, or has
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from cloudfn.call.media import Bytes
 
 _MAX_ANSWER = 1024 * 1024
+# What encodeURI leaves alone, and "%": an address that is encoded already stays as it is.
+ENCODED = "%/:=&?~#+!$,;'@()*[]"
 # Seconds that a kept connection may have been idle. Servers close theirs after 5 s and more, and a platform that froze
 # the process in between has let the server close it unseen.
 _MAX_IDLE = 4
@@ -51,7 +53,8 @@ _PROXY_CURE = "the proxy of this environment is none of http; set CLOUDFN_PROXY 
 class OutgoingRequest:
     """A POST, or a GET when there is nothing to send. `path` is the address's own.
 
-    `query` and `body` may hold secrets and are never shown. The body is sent from its buffers as they are.
+    `query` and `body` may hold secrets and are never shown. `signed` stands in place of `query` where that came whole
+    and is encoded already. The body is sent from its buffers as they are.
     """
 
     method: str
@@ -59,6 +62,7 @@ class OutgoingRequest:
     query: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
     body: Sequence[Bytes] = field(default=(), repr=False)
     content_type: str | None = None
+    signed: Secret | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,10 @@ class TransportError(Exception):
         self.retryable = retryable
 
 
+class TooLargeError(TransportError):
+    """An answer that is larger than allowed."""
+
+
 @dataclass
 class _Exchange:
     """The state of one exchange: the secrets to add to the request's head, and how far it got."""
@@ -109,9 +117,13 @@ class Transport:
         *,
         proxy: Secret | None = None,
         ca_bundle: str = "",
+        largest: int = _MAX_ANSWER,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """The clock is the wall's: a monotonic one may stand still while a platform freezes the process."""
+        """`largest` is the limit of an answer in bytes.
+
+        The clock is the wall's: a monotonic one may stand still while a platform freezes the process.
+        """
         parts = urlsplit(base)
         self._base = base
         self._scheme = parts.scheme
@@ -120,6 +132,7 @@ class Transport:
         self._prefix = parts.path
         self._proxy = proxy
         self._ca_bundle = ca_bundle
+        self._largest = largest
         self._clock = clock
         self._closed = False
         # The last one used is the first to be used again. A list, because its append and pop need no lock.
@@ -135,7 +148,7 @@ class Transport:
 
     def send(self, request: OutgoingRequest, deadline: Deadline) -> IncomingResponse:
         """Return the answer to one request. Redirects are not followed, nothing is repeated. Raise `TransportError`."""
-        exchange = _Exchange(_query(request.query), request.body)
+        exchange = _Exchange(_query(request), request.body)
         try:
             with deadlines.enforced(deadline):
                 return self._exchange(request, exchange)
@@ -177,7 +190,7 @@ class Transport:
                 headers["Content-Type"] = request.content_type
             response = connection.exchange(exchange, request.method, self._prefix + request.path, headers)
             exchange.status = response.status
-            body = _body(response)
+            body = _body(response, self._largest)
         except BaseException:
             connection.close()
             raise
@@ -227,8 +240,9 @@ class Transport:
         return connection
 
     def _tls(self) -> tls.Context:
-        bundle = self._ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or ""
-        return tls.context(bundle)
+        named = {"CLOUDFN_CA_BUNDLE": self._ca_bundle}
+        named |= {name: os.environ.get(name, "") for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")}
+        return next((tls.context(bundle, name) for name, bundle in named.items() if bundle), None) or tls.context()
 
 
 def _environment_proxy(url: str) -> Secret | None:
@@ -242,22 +256,27 @@ def _environment_proxy(url: str) -> Secret | None:
     return Secret(prepend_scheme_if_needed(proxy, "http")) if proxy else None  # type: ignore[no-untyped-call]
 
 
-def _query(query: Mapping[str, str | Secret]) -> memoryview:
+def _query(request: OutgoingRequest) -> memoryview:
     """Return the query with its question mark, as bytes that no traceback shows."""
+    if request.signed:
+        return memoryview(f"?{quote(request.signed.reveal(), safe=ENCODED)}".encode("ascii"))
     # quote, not urlencode: WeChat may not read "+" as a space, but must read %20 as one.
     pairs = (
         f"{name}={quote(value.reveal() if isinstance(value, Secret) else value, safe='')}"
-        for name, value in query.items()
+        for name, value in request.query.items()
     )
-    return memoryview((f"?{'&'.join(pairs)}" if query else "").encode("ascii"))
+    return memoryview((f"?{'&'.join(pairs)}" if request.query else "").encode("ascii"))
 
 
-def _body(response: urllib3.HTTPResponse) -> memoryview:
+def _body(response: urllib3.HTTPResponse, largest: int) -> memoryview:
     body = bytearray()
-    while chunk := response.read(_MAX_ANSWER + 1 - len(body), decode_content=True):
+    while chunk := response.read(largest + 1 - len(body), decode_content=True):
         body += chunk
-        if len(body) > _MAX_ANSWER:
-            raise TransportError(-601001, f"wechat server internal error (HTTP {response.status}), body over 1 MB")
+        if len(body) > largest:
+            megabytes = f"{largest / 1024 / 1024:g} MB"
+            raise TooLargeError(
+                -601001, f"wechat server internal error (HTTP {response.status}), body over {megabytes}"
+            )
     return memoryview(body)
 
 

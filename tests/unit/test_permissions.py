@@ -106,6 +106,26 @@ def test_unreadable(folder: Path) -> None:
     assert "no config.json was found" in hint("a/" * 3000)
 
 
+def test_a_working_directory_that_was_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = folder / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert "no config.json was found" in hint()
+    assert "no config.json was found (looked for elsewhere.json)" in hint("elsewhere.json")
+
+
+def test_a_file_of_the_same_size_and_time(folder: Path) -> None:
+    """As tools leave it that set all times to one moment; and one that becomes readable later."""
+    path = folder / "config.json"
+    path.write_text(GRANT)
+    os.utime(path, (0, 0))
+    permissions.check("img.aiCrop")
+    path.write_text(GRANT.replace("aiCrop", "aiCrap"))
+    os.utime(path, (0, 0))
+    assert "is not the name" in hint()
+
+
 def test_a_pipe_and_a_file_that_is_far_too_large(folder: Path) -> None:
     """Neither is read: the one would never end, the other takes seconds at every call."""
     os.mkfifo(folder / "pipe.json")

@@ -230,3 +230,20 @@ def test_an_interrupt_in_the_middle(reads: bool, permitted: Path) -> None:
     assert isinstance(error, KeyboardInterrupt)
     assert time.monotonic() - start < 5
     assert_nothing_kept(error)
+
+
+@pytest.mark.parametrize("answer", [http(b"no", status="403 No"), reset, silence, http(b"")[:-9], b"hello\r\n\r\n"])
+@pytest.mark.parametrize("method", ["up", "down"])
+def test_a_file_on_its_way(method: str, answer: Any, server: RecordingServer) -> None:
+    """The address of a file is signed, and its form too."""
+    address = f"{server.url}/a.png?sign={quote(TOKEN, safe='')}"
+    place = {"url": address, "token": TOKEN, "authorization": APP_SECRET, "file_id": "cloud://e.b/a.png"}
+    links = [{"fileid": "cloud://e.b/a.png", "status": 0, "download_url": address}]
+    server.answers = [http({"errcode": 0, **place, "cos_file_id": "x", "file_list": links}), answer]
+    instance = cloud.Cloud(backend="wechat", access_token="t", api_base=server.url, env="e", timeout=1)
+    if method == "up":
+        run: Callable[[], Any] = lambda: instance.uploadFile(cloudPath="a.png", fileContent=b"x")  # noqa: E731
+    else:
+        run = lambda: instance.downloadFile(fileID="cloud://e.b/a.png")  # noqa: E731
+    assert_nothing_kept(failed(run))
+    assert len(server.requests) == 2

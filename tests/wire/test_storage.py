@@ -226,6 +226,48 @@ def test_the_object_storage_is_spoken_to_over_https_only(instance: cloud.Cloud, 
         instance.downloadFile(fileID=FILE)
 
 
+def test_a_file_goes_through_the_proxy_as_the_call_does(server: RecordingServer) -> None:
+    link = "https://files.invalid/a.png?sign=1"
+    server.answers = [
+        http({"errcode": 0, "file_list": [{"fileid": FILE, "status": 0, "download_url": link}]}),
+        http(b"", status="403 Forbidden"),
+    ]
+    instance = cloud.Cloud(
+        access_token=TOKEN, api_base=server.url, proxy=server.url, env="env-1", backend="wechat", timeout=5
+    )
+    with pytest.raises(CloudError) as raised:
+        instance.downloadFile(fileID=FILE)
+    assert raised.value.errCode == -601003
+    assert {request.target for request in server.requests[1:]} == {"files.invalid:443"}
+    assert {request.method for request in server.requests[1:]} == {"CONNECT"}
+
+
+def test_a_file_that_is_larger_than_allowed(server: RecordingServer) -> None:
+    links = [{"fileid": FILE, "status": 0, "download_url": server.at("/a.png")}]
+    server.answers = [http({"errcode": 0, "file_list": links}), http(bytes(600_000))]
+    instance = cloud.Cloud(access_token=TOKEN, api_base=server.url, env="env-1", backend="wechat", max_url_mib=0.5)
+    with pytest.raises(CloudError, match="CLOUDFN_MAX_URL_MIB") as raised:
+        instance.downloadFile(fileID=FILE)
+    assert (raised.value.errCode, raised.value.http_status) == (-503001, 413)
+
+
+class Broken(io.BytesIO):
+    def read(self, *_: Any) -> bytes:
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("kind", ["closed", "broken", "text"])
+def test_a_file_object_that_cannot_be_read(kind: str, kept: cloud.Cloud, tmp_path: Path) -> None:
+    file: Any = Broken() if kind == "broken" else io.BytesIO(b"x")
+    if kind == "closed":
+        file.close()
+    if kind == "text":
+        file = io.TextIOWrapper(io.BytesIO(b"\xff\xfe\x80"), "utf-8")
+    with pytest.raises(CloudError, match="uploadFile:fail fileContent cannot be read") as raised:
+        kept.uploadFile(cloudPath="a.png", fileContent=file)
+    assert raised.value.errCode == -1
+
+
 def test_a_crop_of_a_fileid_within_one_deadline(
     instance: cloud.Cloud, server: RecordingServer, permitted: Path
 ) -> None:

@@ -49,6 +49,7 @@ class ScriptedWeChat(RecordingServer):
         self.valid = "none yet"
         self.life: Any = 7200
         self.delay = 0.0
+        self.answer_storage = b""
         self._one_at_a_time = threading.Lock()
 
     def asked(self, path: str) -> list[Request]:
@@ -61,6 +62,8 @@ class ScriptedWeChat(RecordingServer):
         with self._one_at_a_time:
             faults = self.faults if request.path == "/cv/img/aicrop" else self.token_faults
             fault = faults.pop(0) if faults else None
+            if request.path.startswith("/tcb/"):
+                fault = self.answer_storage
             if fault is None:
                 fault = self._crop(request) if request.path == "/cv/img/aicrop" else self._issue(request)
         if callable(fault):
@@ -505,6 +508,31 @@ def test_tls(settings: dict[str, Any], tmp_path: Path) -> None:
     missing = failed(lambda: cloud.Cloud(ca_bundle="none.pem"))
     assert missing.errCode == -601002
     assert "CLOUDFN_CA_BUNDLE: got 'none.pem'" in missing.errMsg
+
+
+def test_a_bundle_without_certificates(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "none.pem").write_text("no certificate")
+    for setting, more in (("CLOUDFN_CA_BUNDLE", {"ca_bundle": "none.pem"}), ("REQUESTS_CA_BUNDLE", {})):
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "not there.pem"))
+        instance = cloud.Cloud(settings, api_base="https://127.0.0.1:1", **more)
+        instance.warm_up()
+        broken = failed(lambda: instance.openapi.img.aiCrop(imgUrl=URL))  # noqa: B023
+        assert broken.errCode == -601002
+        assert broken.errMsg.startswith(f"{setting}: got ")
+
+
+def test_two_instances_share_their_tokens(settings: dict[str, Any], wechat: ScriptedWeChat) -> None:
+    """Each token of the older API makes the one before it void, so two of them would drive each other out."""
+    wechat.answer_storage = http({"errcode": 0, "file_list": []})
+    first = cloud.Cloud(settings, env="env-1", token_api="token")
+    second = cloud.Cloud(settings, env="env-1", token_api="token", timeout=4)
+    for _ in range(2):
+        for instance in (first, second):
+            assert instance.openapi.img.aiCrop(imgUrl=URL)["errCode"] == 0
+            assert instance.getTempFileURL(fileList=[])["fileList"] == []
+    assert wechat.issued == 1
 
 
 def test_a_proxy_is_for_https_alone(
