@@ -42,17 +42,15 @@ def cut(
     is scaled to; where one of them is None, it follows from the other. `format` ("jpeg", "png", "webp") is another
     format than the original's, `quality` 1 to 100 that of a lossy one.
 
-    Raises ValueError where the result has no boxes, is that of a picture of another size, or has a box outside it;
-    TypeError for anything but a picture; CloudError 101002 for a picture that cannot be read, -601002 where the
+    Raises ValueError where the result has no boxes, is that of a picture of another size, or has a box outside it, for
+    a wrong `size`, `format` or `quality`, and for text that is no picture; TypeError for anything else but a picture,
+    and for a `result` that is no mapping; CloudError 101002 for a picture that cannot be read, -601002 where the
     engine's packages are not installed; OSError where a path cannot be read.
     """
-    data = picture.read_bytes() if isinstance(picture, Path) else media.decode(picture)
-    boxes = result.get("results")
-    if not isinstance(boxes, (list, tuple)) or not boxes:
-        raise ValueError("the result has no boxes: give what img.aiCrop returned")
+    boxes = boxes_of(result)
     return crop.cut(
-        data,
-        [half_open(box) for box in boxes],
+        _data(picture),
+        boxes,
         of=_size(result),
         size=size,
         format=format,
@@ -62,8 +60,31 @@ def cut(
     )
 
 
+def boxes_of(result: Mapping[str, Any]) -> list[crop.Box]:
+    """Return the boxes of a result, half-open; raise TypeError or ValueError, which say what is wrong, for another."""
+    if not isinstance(result, Mapping):
+        raise TypeError(f"the result is a {type(result).__name__}: give what img.aiCrop returned")
+    boxes = result.get("results")
+    if not isinstance(boxes, (list, tuple)) or not boxes:
+        raise ValueError("the result has no boxes: give what img.aiCrop returned")
+    return [half_open(box) for box in boxes]
+
+
+def _data(picture: object) -> media.Bytes:
+    if isinstance(picture, Path):
+        return picture.read_bytes()
+    try:
+        return media.decode(picture)
+    except (TypeError, ValueError) as error:
+        came = f"the picture is {error}"
+    cure = "give its bytes, a pathlib.Path (a string is never a path), or what img.aiCrop got"
+    raise (ValueError if isinstance(picture, (str, Mapping, list, tuple)) else TypeError)(f"{came}: {cure}")
+
+
 def half_open(corners: Mapping[str, Any]) -> crop.Box:
     """Return WeChat's corners, in camelCase or snake_case, as a half-open box; raise ValueError for non-integers."""
+    if not isinstance(corners, Mapping):
+        raise ValueError(f"a box of the result is a {type(corners).__name__}: give what img.aiCrop returned")
     left, top, right, bottom = (_number(corners, camel, snake) for camel, snake in _CORNERS)
     return crop.Box(left, top, right + 1, bottom + 1)
 
@@ -81,6 +102,6 @@ def _size(result: Mapping[str, Any]) -> crop.Size | None:
 
 def _number(named: Mapping[str, Any], *names: str) -> int:
     value = next((named[name] for name in names if name in named), None)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+    if type(value) is not int and not (isinstance(value, float) and value.is_integer()):
         raise ValueError(f"the result's {names[0]} is no whole number: {value!r}")
     return int(value)

@@ -81,6 +81,7 @@ class Cloud:
         del keywords  # so that no traceback of what follows shows a secret
         self._arguments: settings.Arguments | None = _checked(options, merged)
         self._env: object = merged.get("env")
+        self._folder = settings.calling_folder()
         self._backend: tuple[Settings, Backend] | None = None
         self._files: tuple[tuple[Settings, str], Files] | None = None
         self.after_fork()
@@ -172,6 +173,7 @@ class Cloud:
             raise without_engine() from None
         except _SHORTAGES as error:
             raise shortage(error, "cut") from error
+        boxes.boxes_of(result)  # a wrong one is refused before any network
         if isinstance(picture, Mapping):
             picture = picture.get("imgUrl") or picture.get("img_url") or picture.get("img") or picture
         if isinstance(picture, Mapping) and "value" in picture:
@@ -202,7 +204,9 @@ class Cloud:
             backend = self._backend_for(chosen)
             params.warm_up()
             backend.warm_up(network=network)
-            permissions.check(next(iter(apis.APIS)), chosen.config)  # whichever API it is, config.json is read
+            permissions.check(
+                next(iter(apis.APIS)), chosen.config, self._folder
+            )  # whichever API it is, config.json is read
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones, and a call under way ends normally."""
@@ -229,7 +233,7 @@ class Cloud:
                 cure = f'did you mean "{match}"?' if match else f"the APIs are {', '.join(apis.APIS)}"
                 raise gateway_failure(name, -604100, problem=f'there is no API "{name[:80]}"', cure=cure)
             in_force = settings.in_force(arguments)
-            permissions.check(name, in_force.config)
+            permissions.check(name, in_force.config, self._folder)
             call = _of_this_invocation(read(api, begin=partial(self._begin, name, in_force)), in_force)
             backend = self._backend_for(in_force)
             if call.names_file:
@@ -315,6 +319,7 @@ class _Default(Cloud):
         if self._arguments is None:
             self._arguments = _checked(options, merged)
             self._env = merged.get("env")
+            self._folder = settings.calling_folder()
 
 
 def absent(name: str) -> Callable[..., Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from types import TracebackType
 from typing import NamedTuple
 
 from cloudfn.codes import CODES
@@ -55,7 +57,7 @@ class CloudError(Exception):
         row = CODES.get(errCode)
         self.errCode = errCode
         # Texts quote what came, and half a surrogate pair in it could not be sent to anybody.
-        self.errMsg = errMsg.encode("utf-8", "backslashreplace").decode()
+        self.errMsg = str(errMsg).encode("utf-8", "backslashreplace").decode()
         self.api = api
         self.hint = hint if hint is not None else row.cure if row else ""
         self.retryable = retryable if retryable is not None else bool(row and row.retryable)
@@ -96,6 +98,17 @@ class CloudError(Exception):
         return {"errCode": self.errCode, "errMsg": self.errMsg}
 
 
+if sys.version_info < (3, 11) and sys.excepthook is sys.__excepthook__:
+
+    def _show_cure(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        """Print the notes of an error that ends the program, as Python 3.11 does by itself."""
+        sys.__excepthook__(kind, error, traceback)
+        if isinstance(error, CloudError):
+            print(*getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)  # noqa: T201 - beside the traceback
+
+    sys.excepthook = _show_cure
+
+
 # --- The one place where an error's texts are made of its facts ------------------------------------------------------
 
 
@@ -126,9 +139,14 @@ def setting_error(name: str, came: str, expected: str) -> CloudError:
     return CloudError(-601002, f"{problem}, {cure}", hint=cure, facts=facts)
 
 
+def installing(extra: str) -> str:
+    """Return how to install an extra."""
+    return f'pip install "cloudfn-aicrop[{extra}]" (from a checkout: pip install -e ".[{extra}]")'
+
+
 def missing_extra(user: str, packages: str, extra: str) -> CloudError:
     """Make the error -601002 of a part (`user`) that needs `packages`, which are not installed."""
-    cure = f'pip install "cloudfn-aicrop[{extra}]" (from a checkout: pip install -e ".[{extra}]")'
+    cure = installing(extra)
     return CloudError(
         -601002,
         f"{user} needs {packages}: {cure}",

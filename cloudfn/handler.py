@@ -146,9 +146,13 @@ def function(given: Callable[[Any, Any], Any] | None = None, /, *, raise_errors:
     returns its errCode and errMsg, or with `raise_errors` raises it; an HTTP trigger gets the status that fits; for an
     event that nobody waits for (storage, queue, timer, CloudEvent) it is raised, so that the platform knows.
     {"errCode": ..., "errMsg": ...} that the function itself returns counts the same.
+
+    Raises TypeError for what cannot be called.
     """
 
     def wrap(callee: Callable[[Any, Any], Any]) -> Handler:
+        if not callable(callee):
+            raise TypeError(f"@cloud.function stands above a function (event, context), not a {type(callee).__name__}")
         if is_wrapped(callee):
             return cast(Handler, callee)
         methods = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")

@@ -16,15 +16,15 @@ from cloudfn.errors import CloudError, gateway_failure
 _log = logging.getLogger("cloudfn")
 
 
-def check(api: str, config: str = "") -> Path:
+def check(api: str, config: str = "", initialised: Path | None = None) -> Path:
     """Return the config.json that grants `api`; raise `CloudError` -604101 where there is none.
 
     `config` is the file's path, if it was set; otherwise the first config.json counts that is beside the function's
-    file, in the platform's code folder, beside the file that calls, or in the working directory. A file that is
-    missing, unreadable, not JSON, against the schema, or without the API means a refusal, whose hint says which file
-    was read and what to do.
+    file, in the platform's code folder, beside the file that calls, in the folder `initialised`, or in the working
+    directory. A file that is missing, unreadable, not JSON, against the schema, or without the API means a refusal,
+    whose hint says which file was read and what to do.
     """
-    tried = [Path(config)] if config else [folder / "config.json" for folder in settings.code_folders()]
+    tried = [Path(config)] if config else [folder / "config.json" for folder in settings.code_folders(initialised)]
     for path in tried:
         version = files.version(path)
         if version:

@@ -404,21 +404,22 @@ def use_code_folder(folder: Path | None) -> None:
     _function_folder = folder
 
 
-def code_folders() -> list[Path]:
+def code_folders(initialised: Path | None = None) -> list[Path]:
     """Return the folders where a function's own files may lie, the likeliest first.
 
-    Beside its file, in the platform's code folder, beside the file that makes the call, in the working directory.
+    Beside its file, in the platform's code folder, beside the file that makes the call, `initialised` (beside the file
+    that made the instance, for calls from a pool of threads, behind which no file stands), in the working directory.
     """
     names = [name for host in hosts.HOSTS.values() for name in host.code_folders]
     deployed = [Path(folder) for name in names if (folder := os.environ.get(name))]
     working = None
     with contextlib.suppress(OSError):  # it may have been deleted
         working = Path.cwd()
-    folders = (_function_folder, *deployed, _calling_folder(), working)
+    folders = (_function_folder, *deployed, calling_folder(), initialised, working)
     return [folder for folder in folders if folder]
 
 
-def _calling_folder() -> Path | None:
+def calling_folder() -> Path | None:
     """Return the folder of the file whose code called into this package: `pytest` runs functions from elsewhere."""
     frame = sys._getframe()
     while frame and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_CALLING:

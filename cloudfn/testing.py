@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 import threading
@@ -24,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 
-from cloudfn.errors import missing_extra, refusal
+from cloudfn.errors import missing_extra, refusal, setting_error, setup_error
 from cloudfn.server.faults import Fault
 from cloudfn.server.journal import Exchange
 from cloudfn.server.options import MAX_BYTES, Options
@@ -42,11 +43,10 @@ APPID, SECRET = "wx0123456789abcdef", "0123456789abcdef0123456789abcdef"
 class Server:
     """WeChat's endpoints on a free port of 127.0.0.1, in a thread of this process; a context manager.
 
-    `faults`, `latency` (seconds), `seed`, `quota`, `strict`, `config`, `storage` (a folder) and `max_bytes`
-    are those of `cloudfn serve`;
-    `settings` are Cloud's keywords that concern the engine, such as `allow_hosts=["127.0.0.1"]` for pictures behind a
-    server of the test's own. Nothing is read from the environment. With `strict` tokens are issued for `appid` and
-    `secret`. Changes by its admin surface `/_cloudfn/` need `admin_token`.
+    `faults`, `latency` (seconds), `seed`, `quota`, `strict`, `config`, `storage` (a folder) and `max_bytes` are those
+    of `cloudfn serve`; `settings` are Cloud's keywords that concern the engine, such as `allow_hosts=["127.0.0.1"]`
+    for pictures behind a server of the test's own. Nothing is read from the environment. With `strict` tokens are
+    issued for `appid` and `secret`. Changes by its admin surface `/_cloudfn/` need `admin_token`.
     """
 
     def __init__(
@@ -64,13 +64,18 @@ class Server:
         secret: str = SECRET,
         **settings: Any,
     ) -> None:
-        """Raises CloudError: -601002 where the extra is not installed or a setting is wrong, -401002 for no setting."""
+        """Raises CloudError.
+
+        -601002 where the extra is not installed or a value is wrong, -401003 for `faults` that are none, -401002 for
+        an unknown keyword.
+        """
         try:
             from cloudfn.server.state import State
         except ImportError as error:
             raise missing_extra("the server", f"its packages ({error})", "local") from error
         from cloudfn.settings import check
 
+        _check_numbers(latency=latency, seed=seed, quota=quota, max_bytes=max_bytes)
         self.appid = appid
         self.admin_token = token_urlsafe(16)
         self._secret = secret
@@ -81,7 +86,7 @@ class Server:
                 config=config,
                 storage=storage,
                 max_bytes=max_bytes,
-                faults=tuple(faults),
+                faults=_checked(faults),
                 latency=latency,
                 seed=seed,
                 quota=quota,
@@ -94,6 +99,9 @@ class Server:
         return f"Server({self.url if self._http else 'not started'})"
 
     def __enter__(self) -> Self:
+        """Start it; raise CloudError -601002 where it runs already."""
+        if self._http:
+            raise setup_error("the server runs already", "make another Server for a block inside its own")
         from werkzeug.serving import WSGIRequestHandler, make_server
 
         from cloudfn.server.app import create_app
@@ -119,8 +127,12 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Return the base address: CLOUDFN_API_BASE of a function under test."""
-        assert self._http is not None, "the server runs inside its with block"
+        """Return the base address: CLOUDFN_API_BASE of a function under test.
+
+        This and all that needs it raise CloudError -601002 outside the with block.
+        """
+        if self._http is None:
+            raise setup_error("the server does not run", "use it inside its with block: with Server() as server")
         return f"http://127.0.0.1:{self._http.server_port}"
 
     @property
@@ -168,11 +180,7 @@ class Server:
 
     def fail(self, *faults: Fault, seed: int | None = None) -> None:
         """Answer with these faults from now on, or with none. Raise CloudError -401003 for anything but a `Fault`."""
-        wrong = next((fault for fault in faults if not isinstance(fault, Fault)), None)
-        if wrong is not None:
-            cure = 'give Fault("img.aiCrop", 45009)'
-            raise refusal(-401003, f"fail takes faults, not a {type(wrong).__name__}", cure)
-        self._state.faults.put(faults, seed)
+        self._state.faults.put(_checked(faults), seed)
 
     def expire_tokens(self) -> None:
         """Expire every token: a strict server answers 42001 to it from now on."""
@@ -181,6 +189,28 @@ class Server:
     def reset(self) -> None:
         """Return to the state after the start."""
         self._state.reset()
+
+
+def _checked(faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    """Return the faults; another value would fail in the server, far from the line that is wrong."""
+    cure = 'give Fault("img.aiCrop", 45009), to Server a list of them'
+    if not isinstance(faults, (list, tuple)):
+        raise refusal(-401003, f"faults: got a {type(faults).__name__}", cure)
+    for fault in faults:
+        if not isinstance(fault, Fault):
+            raise refusal(-401003, f"a fault: got a {type(fault).__name__}", cure)
+    return tuple(faults)
+
+
+def _check_numbers(**numbers: float | None) -> None:
+    """Raise CloudError -601002 for what is no number from 0 on; `seed` and `quota` may be None, but no fraction."""
+    for name, value in numbers.items():
+        if value is None and name in ("seed", "quota"):
+            continue
+        kinds = (int, float) if name == "latency" else (int,)
+        if type(value) not in kinds or not 0 <= (value or 0) < math.inf:
+            expected = "a number" if name == "latency" else "a whole number"
+            raise setting_error(name, repr(value)[:60], f"{expected} from 0 on")
 
 
 if "pytest" in sys.modules:  # nobody else pays for importing it

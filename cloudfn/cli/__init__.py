@@ -12,12 +12,21 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from cloudfn.cli import batch, check, crop, explain, invoke, package, serve
 from cloudfn.cli.report import exit_code, report
 from cloudfn.errors import CloudError, shortage
 
 _COMMANDS = (crop, batch, invoke, package, serve, check, explain)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong, and not all that it takes."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the command with exit code 2."""
+        self.exit(2, f"{self.prog}: {message}\n  {self.prog} --help explains the arguments\n")
 
 
 class _Version(argparse.Action):
@@ -33,18 +42,18 @@ class _Version(argparse.Action):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, sys.argv's when None, and give the exit code."""
     _make_streams_safe()
-    parser = argparse.ArgumentParser(prog="cloudfn", description="WeChat's smart crop, with or without WeChat.")
+    parser = _Parser(prog="cloudfn", description="WeChat's smart crop, with or without WeChat.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands)
-    arguments = parser.parse_args(argv)
-    if "run" not in arguments:
-        parser.print_help(sys.stderr)
-        return 2
     # The library's warnings (a misspelt key in config.json, the cure of a failed call) are talk for the user.
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(levelname)s: %(message)s")
     try:
+        arguments = parser.parse_args(argv)
+        if "run" not in arguments:
+            parser.print_help(sys.stderr)
+            return 2
         code: int = arguments.run(arguments)
         sys.stdout.flush()
     except CloudError as error:

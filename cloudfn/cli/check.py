@@ -15,7 +15,7 @@ from cloudfn import permissions, settings
 from cloudfn.backends import choose, name_of
 from cloudfn.call.apis import APIS
 from cloudfn.call.naming import near
-from cloudfn.errors import CloudError
+from cloudfn.errors import CloudError, installing
 from cloudfn.secret import Secret
 from cloudfn.settings import Settings
 
@@ -164,7 +164,7 @@ def _extras(level_if_missing: str) -> Iterator[Finding]:
         try:
             yield Finding(OK, package, importlib.metadata.version(package))
         except importlib.metadata.PackageNotFoundError:
-            cure = 'pip install "cloudfn-aicrop[local]"' if level_if_missing == PROBLEM else ""
+            cure = installing("local") if level_if_missing == PROBLEM else ""
             yield Finding(level_if_missing, package, "not installed; the embedded engine needs it", cure)
 
 

@@ -50,7 +50,7 @@ def add(commands: Any) -> None:
         help="a box that must count, in pixels of the picture as displayed, right and bottom included; may be repeated",
     )
     parser.add_argument("--json", action="store_true", help="one line of JSON a picture")
-    parser.set_defaults(run=run, usage=parser.error)
+    parser.set_defaults(run=run)
 
 
 class _Finder:

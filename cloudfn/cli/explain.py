@@ -9,6 +9,7 @@ from typing import Any
 from cloudfn.call.apis import APIS, Api
 from cloudfn.call.naming import near
 from cloudfn.codes import CODES, Code
+from cloudfn.errors import installing
 
 
 def add(commands: Any) -> None:
@@ -52,7 +53,7 @@ def _print_api(api: Api) -> None:
     for name in api.fields:
         print(f"    {name:<9} {schema['properties'][name]['description']}")
     print(f'  config.json {{"permissions": {{"openapi": ["{api.name}"]}}}}')
-    here = f'; the engine and the server too: pip install "cloudfn-aicrop[{api.extra}]"' if api.extra else " alone"
+    here = f"; the engine and the server too: {installing(api.extra)}" if api.extra else " alone"
     print(f"  answered by WeChat{here}")
 
 

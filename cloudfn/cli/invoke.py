@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cloudfn.cli.report import exit_code, report
+from cloudfn.cli.report import exit_code, report, wrong_use
 from cloudfn.errors import CloudError
 from cloudfn.hosts import HOSTS
 
@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="the function's time limit there; default: the platform's"
     )
-    parser.set_defaults(run=run, usage=parser.error)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -73,27 +73,30 @@ def _seconds(arguments: argparse.Namespace) -> float:
     """Return the function's time limit; without --platform there is none."""
     if arguments.platform is None:
         if arguments.timeout is not None:
-            arguments.usage("--timeout is a platform's limit: say --platform too")
+            wrong_use("invoke", "--timeout is a platform's limit: say --platform too")
         return 0
     host = HOSTS[arguments.platform]
     seconds: float = host.seconds if arguments.timeout is None else arguments.timeout
     if not 0 < seconds <= host.max_seconds:
-        arguments.usage(f"--timeout {seconds:g}: {host.title} allows more than 0 and at most {host.max_seconds:g} s")
+        wrong_use(
+            "invoke", f"--timeout {seconds:g}: {host.title} allows more than 0 and at most {host.max_seconds:g} s"
+        )
     return seconds
 
 
 def _event(arguments: argparse.Namespace) -> Any:
     if arguments.event is None:
         return {}
+    shown = "standard input" if arguments.event == "-" else arguments.event
     try:
         source = sys.stdin.buffer.read() if arguments.event == "-" else Path(arguments.event).read_bytes()
         return json.loads(source)
     except OSError as error:
-        return arguments.usage(f"{arguments.event}: {error.strerror}")
+        wrong_use("invoke", f"{shown}: {error.strerror}")
     except json.JSONDecodeError as error:
-        return arguments.usage(f"{arguments.event} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}")
+        wrong_use("invoke", f"{shown} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}")
     except (ValueError, RecursionError):
-        return arguments.usage(f"{arguments.event} is not JSON in UTF-8")
+        wrong_use("invoke", f"{shown} is not JSON in UTF-8")
 
 
 def _function(arguments: argparse.Namespace) -> Callable[[Any, Any], Any]:
@@ -104,14 +107,15 @@ def _function(arguments: argparse.Namespace) -> Callable[[Any, Any], Any]:
     file, _, name = arguments.function.rpartition(":")
     path = Path(file)
     if not file or not path.is_file():
-        arguments.usage(
-            f"--function {arguments.function}: expected FILE:NAME with a file that exists, such as index.py:main"
+        wrong_use(
+            "invoke",
+            f"--function {arguments.function}: expected FILE:NAME with a file that exists, such as index.py:main",
         )
     if path.suffix != ".py":
-        arguments.usage(f"--function {arguments.function}: {path} is not a Python file (.py)")
+        wrong_use("invoke", f"--function {arguments.function}: {path} is not a Python file (.py)")
     from cloudfn.handler import load_file
 
     function = getattr(load_file(path), name, None)
     if not callable(function):
-        return arguments.usage(f"--function {arguments.function}: {path} has no function {name}")  # type: ignore[no-any-return]
+        wrong_use("invoke", f"--function {arguments.function}: {path} has no function {name or 'without a name'}")
     return function  # type: ignore[no-any-return]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudfn.cli.bundle import ARCHITECTURES, EXTRAS, Made, Plan, build, listing
+from cloudfn.cli.report import wrong_use
 from cloudfn.hosts import HOSTS
 
 _PACKED = [host.name for host in HOSTS.values() if host.entry]
@@ -27,15 +28,15 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FILE.zip", help="the bundle")
     parser.add_argument("--list", action="store_true", help="make nothing, show what would go in")
-    parser.set_defaults(run=run, usage=parser.error)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the bundle, and print its size and the values to enter at the platform."""
     if arguments.python and not re.fullmatch(r"3\.1[0-9]", arguments.python):
-        arguments.usage(f"--python {arguments.python}: expected a version from 3.10 on, such as 3.12")
+        wrong_use("package", f"--python {arguments.python}: expected a version from 3.10 on, such as 3.12")
     if not arguments.list and (arguments.out is None or arguments.out.suffix.lower() != ".zip"):
-        arguments.usage(f"--out {arguments.out or ''}: expected the name of a zip file, such as function.zip")
+        wrong_use("package", f"--out {arguments.out or ''}: expected the name of a zip file, such as function.zip")
     plan = Plan(
         host=HOSTS[arguments.platform],
         backend=arguments.backend,
@@ -56,7 +57,7 @@ def _function(arguments: argparse.Namespace) -> tuple[Path, str] | None:
         return None
     file, _, name = arguments.function.rpartition(":")
     if not file.endswith(".py") or not Path(file).is_file() or not name.isidentifier():
-        arguments.usage(f"--function {arguments.function}: expected FILE.py:NAME with a file that exists")
+        wrong_use("package", f"--function {arguments.function}: expected FILE.py:NAME with a file that exists")
     return Path(file), name
 
 

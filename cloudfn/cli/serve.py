@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudfn import settings
+from cloudfn.cli.report import wrong_use
 from cloudfn.errors import setup_error
 from cloudfn.server import faults
 from cloudfn.server.loopback import is_local
@@ -59,7 +60,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--admin-token", metavar="TOKEN", help="what changes by /_cloudfn/ need; default: a random one")
     parser.add_argument("--storage", metavar="DIR", help="the folder of the cloud storage; default: there is none")
     parser.add_argument("--log-json", action="store_true", help="the log as one JSON object a line")
-    parser.set_defaults(run=run, usage=parser.error)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -72,9 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
         cure = "set WX_APPID and WX_APPSECRET, any words will do for a test"
         raise setup_error("--strict needs the appid and secret that tokens are issued for", cure)
     if arguments.config and not Path(arguments.config).is_file():
-        arguments.usage(f"--config {arguments.config}: expected a file that exists")
+        wrong_use("serve", f"--config {arguments.config}: expected a file that exists")
     if arguments.admin_token is not None and not _is_token(arguments.admin_token):
-        arguments.usage("--admin-token: expected letters, digits and signs of ASCII, without spaces")
+        wrong_use("serve", "--admin-token: expected letters, digits and signs of ASCII, without spaces")
     admin = arguments.admin
     if admin is None:
         admin = bool(arguments.admin_token) or is_local(arguments.host)
@@ -100,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if options.needs_one_worker and options.workers > 1:
         flags = ", ".join(options.needs_one_worker)
-        arguments.usage(f"{flags}: workers share no state, so one worker must hold it; add --workers 1")
+        wrong_use("serve", f"{flags}: workers share no state, so one worker must hold it; add --workers 1")
     if not options.config:
         print(
             "cloudfn: the real SDK may call every known API; --config FILE holds it to a config.json", file=sys.stderr
@@ -117,7 +118,7 @@ def _make_folder(arguments: argparse.Namespace) -> None:
     try:
         Path(arguments.storage).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        arguments.usage(f"--storage {arguments.storage}: {error.strerror}")
+        wrong_use("serve", f"--storage {arguments.storage}: {error.strerror}")
 
 
 def _announce(browse: bool, admin_token: str, address: str) -> None:

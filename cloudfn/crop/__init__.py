@@ -68,7 +68,7 @@ def find(
 
     Raises CloudError: 101002 when the bytes are no picture, damaged, incomplete or over a limit, -604102 when the time
     is not enough, -601002 when Pillow or numpy is not installed. ValueError when a ratio is not finite and above 0, or
-    a focus is not inside the picture.
+    a focus is not inside the picture; TypeError when the picture is not bytes.
     """
     limits = _limits(max_megapixels, max_jpeg_megapixels, seconds)
     from cloudfn.crop import analysis

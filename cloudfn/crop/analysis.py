@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -99,10 +99,14 @@ def _outward(place: npt.NDArray[np.float64], size: Size) -> Box:
 
 def _hints(focus: Sequence[tuple[float, ...]], size: Size) -> Iterator[tuple[Box, float]]:
     """Yield the caller's boxes, each with its weight; raises ValueError for anything else."""
-    for hint in focus:
-        if len(hint) not in (4, 5):
-            raise ValueError(f"a focus is (left, top, right, bottom) or has a weight besides, not {hint}")
-        box, weight = Box(*(int(edge) for edge in hint[:4])), float(hint[4]) if len(hint) == 5 else 1.0
+    for hint in focus if isinstance(focus, Iterable) else [focus]:
+        try:
+            *edges, weight = map(float, hint if len(hint) == 5 else (*hint, 1))
+            box = Box(*map(int, edges))
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(
+                f"focus is a list of (left, top, right, bottom), each perhaps with a weight besides, not of {hint!r}"
+            ) from None
         left, top, right, bottom = box
         if not (0 <= left < right <= size.width and 0 <= top < bottom <= size.height):
             raise ValueError(f"the focus {tuple(box)} is not inside the picture of {size.width}x{size.height} pixels")
@@ -115,8 +119,12 @@ def find(
     data: picture.Bytes, ratios: Sequence[float], focus: Sequence[tuple[float, ...]], limits: picture.Limits
 ) -> Found:
     """See `cloudfn.crop.find`."""
-    if not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
-        raise ValueError(f"ratios are finite numbers above 0, not {list(ratios)}")
+    try:
+        right = all(math.isfinite(ratio) and ratio > 0 for ratio in ratios)
+    except (TypeError, OverflowError):
+        right = False
+    if not right:
+        raise ValueError(f"ratios are a list of finite numbers above 0, such as [1, 16 / 9], not {ratios!r}")
     grid, size = picture.read_grid(data, saliency.FINE, limits)
     limits.check_time()
     analysis = Analysis(grid, size, focus)

@@ -31,10 +31,12 @@ def extract(
     """See `cloudfn.crop.cut`; `kind` is its `format`."""
     if kind is not None and kind not in _MODES:
         raise ValueError(f"a format is one of {', '.join(_MODES)}, not {kind!r}")
-    if quality is not None and not 1 <= quality <= 100:
-        raise ValueError(f"a quality is a whole number from 1 to 100, not {quality}")
-    if size is not None and (size == (None, None) or not all(side is None or 1 <= side <= 65535 for side in size)):
-        raise ValueError(f"a size is (width, height) of 1 to 65535 pixels, one of them None to follow, not {size}")
+    if quality is not None and not _is_whole(quality, 100):
+        raise ValueError(f"a quality is a whole number from 1 to 100, not {quality!r}")
+    if size is not None and not _is_size(size):
+        raise ValueError(f"a size is (width, height) of 1 to 65535 pixels, one of them None to follow, not {size!r}")
+    if not all(isinstance(box, (tuple, list)) and len(box) == 4 for box in boxes):
+        raise ValueError(f"boxes are (left, top, right, bottom) each, not {str(boxes)[:60]}")
     image, options = open_upright(data, limits)
     if of is not None and image.size != of:
         raise ValueError(
@@ -53,6 +55,16 @@ def extract(
         options = {name: value for name, value in options.items() if name not in ("qtables", "lossless")}
         options["quality"] = quality
     return [_encoded(_scaled(image.crop(box), size), options) for box in boxes]
+
+
+def _is_whole(value: object, most: int) -> bool:
+    return type(value) is int and 1 <= value <= most
+
+
+def _is_size(size: object) -> bool:
+    if not isinstance(size, (tuple, list)) or len(size) != 2 or list(size) == [None, None]:
+        return False
+    return all(side is None or _is_whole(side, 65535) for side in size)
 
 
 def _in_mode_of(image: Image.Image, kind: str, options: dict[str, Any]) -> Image.Image:

@@ -122,6 +122,11 @@ def open_image(picture: Bytes, limits: Limits) -> tuple[ImageFile.ImageFile, int
     Raises CloudError 101002 for bytes that are not a picture, an unknown format, or one that exceeds `limits`; -604102
     where decoding would take too long.
     """
+    try:
+        memoryview(picture)  # bytes() would take a number too
+    except TypeError:
+        came = type(picture).__name__
+        raise TypeError(f"the picture is a {came}: give its bytes, such as Path('a.jpg').read_bytes()") from None
     data = bytes(picture)
     if not data:
         raise refusal("the picture is empty (0 bytes)", "send the content of an image file")

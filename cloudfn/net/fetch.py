@@ -123,10 +123,15 @@ def fetch(
     as socket.getaddrinfo, once a hop. `hold` is called with the number of bytes before they are kept; what it raises
     ends the fetch and is raised here.
 
-    Raises CloudError: -601002 where `ca_bundle` has no certificates, else 101000. Its hint, which the caller logs,
-    tells why and the cure; it names the address that the host has, and of a URL only scheme, host and path: the rest
-    may be secret.
+    Raises CloudError: -601002 where `ca_bundle` has no certificates, else 101000; TypeError for arguments of another
+    type. The error's hint tells why and the cure; it names the address that the host has, and of a URL only scheme,
+    host and path: the rest may be secret.
     """
+    if not isinstance(url, str) or isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        came = f"{type(url).__name__} and {type(timeout).__name__}"
+        raise TypeError(f"fetch takes the URL as a str and the timeout as a number of seconds, not {came}")
+    if isinstance(allow_hosts, str):
+        raise TypeError(f"allow_hosts is a list of hosts, such as [{allow_hosts!r}]")
     allowed = frozenset(name.lower() for name in allow_hosts)
     here = url
     try:

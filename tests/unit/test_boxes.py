@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -100,6 +101,8 @@ def test_what_a_cloud_call_returns_is_cut_as_it_is(permitted: Path, photo: Calla
         ({"results": [{"cropLeft": 0, "cropTop": 0, "cropRight": 80, "cropBottom": 9}]}, "not inside the picture"),
         ({"results": [{"cropLeft": 0, "cropTop": 0, "cropRight": 8}]}, "cropBottom is no whole number: None"),
         ({"results": [{"cropLeft": "0", "cropTop": 0, "cropRight": 8, "cropBottom": 9}]}, "cropLeft is no whole"),
+        ({"results": [{"cropLeft": math.nan, "cropTop": 0, "cropRight": 8, "cropBottom": 9}]}, "cropLeft is no whole"),
+        ({"results": [None]}, "a box of the result is a NoneType: give what img.aiCrop returned"),
     ],
 )
 def test_a_result_that_is_not_the_pictures_is_an_error_of_the_caller(changes: dict[str, Any], said: str) -> None:
@@ -107,10 +110,34 @@ def test_a_result_that_is_not_the_pictures_is_an_error_of_the_caller(changes: di
         cloud.cut(turned("PNG"), RESULT | changes)
 
 
-@pytest.mark.parametrize("size", [(0, 5), (5, -1), (None, None), (70000, 5)])
+@pytest.mark.parametrize(
+    "size",
+    [(0, 5), (5, -1), (None, None), (70000, 5), (200,), (200, 200, 200), 200, "200x200", ("200", None), (5.5, 5)],
+)
 def test_a_size_that_is_none_is_an_error_of_the_caller(size: Any) -> None:
     with pytest.raises(ValueError, match="a size is"):
         cloud.cut(turned("PNG"), RESULT, size=size)
+
+
+@pytest.mark.parametrize(
+    ("picture", "result", "kind", "said"),
+    [
+        ("https://example.com/a.jpg", None, TypeError, "the result is a NoneType: give what img.aiCrop returned"),
+        ("cloud://env.bucket/a.jpg", RESULT["results"], TypeError, "the result is a list: give"),
+        ("a.jpg", RESULT, ValueError, r"a pathlib.Path \(a string is never a path\)"),
+        (None, RESULT, TypeError, "the picture is a NoneType: give its bytes"),
+        ({"imgUrl": 5}, RESULT, TypeError, "the picture is a int: give its bytes"),
+    ],
+)
+def test_another_kind_of_argument(picture: Any, result: Any, kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        cloud.cut(picture, result)
+
+
+@pytest.mark.parametrize("quality", [0, "80", math.nan, True])
+def test_a_quality_that_is_none(quality: Any) -> None:
+    with pytest.raises(ValueError, match="a quality is a whole number from 1 to 100, not"):
+        cloud.cut(turned("PNG"), RESULT, quality=quality)
 
 
 def test_what_is_no_picture_is_refused() -> None:

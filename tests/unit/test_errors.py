@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
 import sys
 import traceback
 
@@ -49,5 +50,8 @@ def test_a_traceback_shows_the_cure() -> None:
     assert pickle.loads(pickle.dumps(error)).__notes__ == error.__notes__
     if sys.version_info >= (3, 11):
         assert "".join(traceback.format_exception(error)).endswith("\ncure: wait until tomorrow\n")
+    script = "from cloudfn.errors import failure; raise failure('img.aiCrop', 45009, 'over', cure='wait')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stderr.endswith("| errMsg: openapi.img.aiCrop:fail over\ncure: wait\n")  # on 3.10 too
     own = refusal(-601002, "a setting is wrong", "set it anew")
     assert not hasattr(own, "__notes__")  # its own words say so already

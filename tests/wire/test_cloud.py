@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -201,14 +203,19 @@ def test_config_json_beside_the_file_that_calls(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "function").mkdir()
     (tmp_path / "function" / "config.json").write_text('{"permissions": {"openapi": ["img.aiCrop"]}}')
     (tmp_path / "function" / "calling.py").write_text(
-        "import cloudfn\ndef main(picture): return cloudfn.Cloud(backend='local').openapi.img.aiCrop(img=picture)\n"
+        "import cloudfn\ninstance = cloudfn.Cloud(backend='local')\n"
+        "def main(picture): return cloudfn.Cloud(backend='local').openapi.img.aiCrop(img=picture)\n"
+        "async def later(picture): return await instance.aio.openapi.img.aiCrop(img=picture)\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    from function.calling import main  # type: ignore[import-not-found]
+    from function.calling import instance, later, main  # type: ignore[import-not-found]
 
     picture = (TESTS / "photos" / "chelsea.jpg").read_bytes()
     assert main(picture)["errCode"] == 0
+    assert asyncio.run(later(picture))["errCode"] == 0
+    with ThreadPoolExecutor(1) as pool:  # in its threads no file calls
+        assert pool.submit(instance.openapi.img.aiCrop, {"img": picture}).result()["errCode"] == 0
     (tmp_path / "function" / "config.json").unlink()
     assert refused(lambda: main(picture)).errCode == -604101
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,6 +99,29 @@ def test_nobody_pays_for_pytest_or_the_server_before_using_them() -> None:
 
 def test_a_fault_that_is_none_is_refused_at_once() -> None:
     with Server() as server:
-        with pytest.raises(CloudError, match="not a str") as raised:
-            server.fail("img.aiCrop", 45009)  # type: ignore[arg-type]
-        assert (raised.value.errCode, "Fault(" in raised.value.hint) == (-401003, True)
+        for faults in (["img.aiCrop", 45009], [None], [[Fault("img.aiCrop", 45009)]]):
+            with pytest.raises(CloudError, match="got a ") as raised:
+                server.fail(*faults)
+            assert (raised.value.errCode, "Fault(" in raised.value.hint) == (-401003, True)
+    for wrong in (Fault("img.aiCrop", 45009), "img.aiCrop:45009", [45009]):
+        with pytest.raises(CloudError, match="to Server a list of them"):
+            Server(faults=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"quota": "x"}, {"quota": -1}, {"latency": "x"}, {"latency": math.nan}, {"seed": 1.5}, {"max_bytes": None}],
+)
+def test_a_number_that_is_none_is_refused_at_once(wrong: dict[str, Any]) -> None:
+    with pytest.raises(CloudError, match=f"{next(iter(wrong))}: got .* number from 0 on"):
+        Server(**wrong)
+
+
+def test_outside_its_block_and_twice_inside() -> None:
+    server = Server()
+    with pytest.raises(CloudError, match="use it inside its with block"):
+        _ = server.variables
+    with server, pytest.raises(CloudError, match="the server runs already"):
+        server.__enter__()
+    with pytest.raises(CloudError, match="use it inside its with block"), server.environment():
+        pass

@@ -4,6 +4,7 @@ import io
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,3 +137,9 @@ def test_the_heavier_focus_wins_where_not_both_fit(photo: Callable[[str], Path])
 def test_a_focus_that_is_none_is_an_error_of_the_caller(photo: Callable[[str], Path], focus: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="focus"):
         find(photo("chelsea.jpg").read_bytes(), [1], focus=[focus])
+
+
+@pytest.mark.parametrize("focus", [None, (0, 0, 9, 9), ["0,0,9,9"], [(float("nan"), 0, 9, 9)]])
+def test_focus_in_another_form_is_an_error_of_the_caller(photo: Callable[[str], Path], focus: Any) -> None:
+    with pytest.raises(ValueError, match=r"focus is a list of \(left, top, right, bottom\)"):
+        find(photo("chelsea.jpg").read_bytes(), [1], focus=focus)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,8 +127,20 @@ def test_the_same_answer_in_every_thread_and_process(photo: Callable[[str], Path
 
 @pytest.mark.parametrize("ratio", [0, -1, math.nan, math.inf])
 def test_a_ratio_that_is_not_finite_and_positive_is_an_error_of_the_caller(ratio: float) -> None:
-    with pytest.raises(ValueError, match="ratios are finite numbers above 0"):
+    with pytest.raises(ValueError, match="ratios are a list of finite numbers above 0"):
         find(encoded(subject(30, 20, 0.5, 0.5)), [1, ratio])
+
+
+@pytest.mark.parametrize("ratios", ["1,2.35", ["16:9"], 1, None])
+def test_ratios_in_another_form_are_an_error_of_the_caller(ratios: Any) -> None:
+    with pytest.raises(ValueError, match=r"such as \[1, 16 / 9\]"):
+        find(encoded(subject(30, 20, 0.5, 0.5)), ratios)
+
+
+@pytest.mark.parametrize("picture", ["a.jpg", Path("a.jpg"), 5, None])
+def test_a_picture_that_is_not_bytes_is_an_error_of_the_caller(picture: Any) -> None:
+    with pytest.raises(TypeError, match="give its bytes"):
+        find(picture, [1])
 
 
 def test_limits_are_parameters() -> None:
