@@ -148,8 +148,10 @@ def test_nothing_else_is_in_the_wheel(unpacked: Path) -> None:
     ]
 
 
-def test_two_builds_give_the_same_wheel(built: Built, tmp_path: Path) -> None:
-    assert build(tmp_path).wheel.read_bytes() == built.wheel.read_bytes()
+def test_two_builds_give_the_same_files(built: Built, tmp_path: Path) -> None:
+    again = build(tmp_path)
+    assert again.wheel.read_bytes() == built.wheel.read_bytes()
+    assert again.sdist.read_bytes() == built.sdist.read_bytes()
 
 
 def test_the_sdist_is_the_repository(source: Path) -> None:
