@@ -157,7 +157,7 @@ def _validate(api: Api, fields: dict[str, Any]) -> None:
     except RecursionError:
         raise _refusal(api, "the parameters", "values nested too deep", api.schema()["description"]) from None
     breach = min(breaches, key=lambda breach: breach.validator != "additionalProperties")
-    rule, instance = cast("dict[str, Any]", breach.schema), cast(Any, breach.instance)
+    rule, instance = cast("dict[str, Any]", breach.schema), schema.breaching(breach, fields)
     name = schema.place(breach)
     if breach.validator == "additionalProperties":
         unknown = next(key for key in instance if key not in rule["properties"])

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import numbers
 import re
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
+
+_SHOWN = 1000  # items or characters that matter to an explanation
 
 Check: TypeAlias = Callable[[Any], bool]
 
@@ -44,7 +48,29 @@ def breaches(name: str, value: object) -> list[ValidationError]:
         }
     )
     extended = validators.extend(Draft202012Validator, type_checker=checker)  # type: ignore[no-untyped-call]
-    return list(extended(load(name)).iter_errors(value))
+    return list(extended(load(name)).iter_errors(_outline(value)))
+
+
+def _outline(value: object) -> object:
+    """Return a value without most of what is large in it: jsonschema writes out all that breaches a schema."""
+    if isinstance(value, str):
+        return value[:_SHOWN]
+    if isinstance(value, Mapping):
+        return {key: _outline(item) for key, item in islice(value.items(), _SHOWN)}
+    if isinstance(value, (list, tuple)):
+        return [_outline(item) for item in value[:_SHOWN]]
+    if isinstance(value, (bytes, bytearray)):
+        return value[:0]
+    if isinstance(value, int) and abs(value) > sys.maxsize:
+        return sys.maxsize
+    return value
+
+
+def breaching(breach: ValidationError, value: Any) -> Any:
+    """Return the part of `value`, itself and not an outline, that a breach is about."""
+    for step in breach.absolute_path:
+        value = value[step]
+    return value
 
 
 def place(breach: ValidationError) -> str:
@@ -57,7 +83,7 @@ def _compiled(schema: Mapping[str, Any]) -> Check:
     unknown = schema.keys() - _KEYWORDS.keys() - _ANNOTATIONS
     if unknown:
         raise ValueError(f"no check for {', '.join(sorted(unknown))}")
-    checks = tuple(_KEYWORDS[keyword](schema[keyword], schema) for keyword in schema if keyword in _KEYWORDS)
+    checks = tuple(make(schema[keyword], schema) for keyword, make in _KEYWORDS.items() if keyword in schema)
     return lambda value: all(check(value) for check in checks)
 
 
@@ -111,13 +137,14 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "array": (list, tuple),
     "object": (Mapping,),
 }
+# What costs little comes first.
 _KEYWORDS: Mapping[str, Callable[[Any, Mapping[str, Any]], Check]] = {
     "type": _type,
+    "maxItems": _max_items,
     "properties": _properties,
     "additionalProperties": _additional,
     "required": _required,
     "items": _items,
-    "maxItems": _max_items,
     "oneOf": _one_of,
     "const": _const,
     "pattern": _pattern,

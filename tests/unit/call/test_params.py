@@ -273,3 +273,24 @@ def test_a_large_picture_in_every_form_is_read_in_full() -> None:
     data = bytes(range(256)) * 4096
     for value in (data, base64.b64encode(data).decode(), {"type": "Buffer", "data": list(data)}):
         assert bytes(read(API, {"img": {"contentType": "image/png", "value": value}}).params["img"].value) == data
+
+
+def test_a_refusal_writes_out_no_more_than_it_shows() -> None:
+    """A list of a million items, each of them wrong, fits into an event."""
+    written = []
+
+    class Item:
+        def __repr__(self) -> str:
+            written.append(self)
+            return "item"
+
+    items = [Item()] * 1_000_000
+    for name, value in (("ratios", items), ("imgUrl", items), ("img", {"contentType": items, "value": b"x"})):
+        assert refused({"imgUrl": "https://example.com/", name: value}).errCode in (-401002, -401003)
+    assert len(written) < 10_000
+
+
+@pytest.mark.parametrize("name", ["imgUrl", "img", "ratios"])
+def test_a_number_of_thousands_of_digits(name: str) -> None:
+    with pytest.raises(CloudError, match="a very large int"):
+        read(APIS["img.aiCrop"], {"imgUrl": "https://example.com/", name: 10**5000})
