@@ -242,8 +242,14 @@ def crop_all(
     second. When `stop()` turns true, what is under way is finished. A generator that is closed early leaves the rest.
 
     Raises CloudError: -401002 for wrong ratios, -601002 for a wrong set-up, an `out` that is there already or cannot be
-    written, 45009 when the quota is used up.
+    written, 45009 when the quota is used up. TypeError for `inputs`, `workers` or an `executor` of another type.
     """
+    if not isinstance(inputs, Iterable | os.PathLike):
+        raise TypeError(f"inputs are a path, a URL or a list of them, not a {type(inputs).__name__}")
+    if workers is not None and (type(workers) is not int or workers < 1):
+        raise TypeError(f"workers is a whole number from 1 on, not {workers!r}")
+    if executor is not None and not isinstance(executor, Executor):
+        raise TypeError(f"executor is a concurrent.futures.Executor, not a {type(executor).__name__}")
     sources: Iterable[Source] = [inputs] if isinstance(inputs, (str, os.PathLike, Mapping, Item)) else inputs
     batch = Batch(
         inputs=sources,

@@ -94,10 +94,9 @@ def summary(done: int, skipped: int, failures: Counter[int], seconds: float) -> 
     failed = done - failures[0]
     before = f", {skipped:,} done before" if skipped else ""
     took = f"{_clock(seconds)}" if seconds >= 60 else f"{seconds:.1f} s"
-    yield (
-        f"{done:,} pictures in {took} ({done / max(seconds, 1e-3):.1f}/s): {failures[0]:,} cropped, {failed:,} failed"
-        + before
-    )
+    pictures = "1 picture" if done == 1 else f"{done:,} pictures"
+    rate = done / max(seconds, 1e-3)
+    yield f"{pictures} in {took} ({rate:.1f}/s): {failures[0]:,} cropped, {failed:,} failed{before}"
     for code, times in failures.most_common():
         if code:
             row: Any = CODES.get(code)

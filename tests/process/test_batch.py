@@ -149,7 +149,7 @@ def test_duplicates_are_done_once_and_failures_again(run: Run, tmp_path: Path, p
     assert run("batch", *arguments, "--resume").returncode == 0
     assert [line["errCode"] for line in read(tmp_path / "r.jsonl")].count(101002) == 1
     done = run("batch", *arguments, "--retry-failed")
-    assert "1 pictures" in done.stderr
+    assert "1 picture in" in done.stderr
     lines = read(tmp_path / "r.jsonl")
     assert_once_each(lines, 4)
     assert {line["errCode"] for line in lines} == {0}

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cloudfn.batch import crop_all
 from cloudfn.batch.inputs import Filter, expand
 from cloudfn.batch.values import Item
 from cloudfn.errors import CloudError
@@ -148,3 +149,17 @@ def test_nothing_is_listed_before_it_is_wanted() -> None:
             yield f"{number}.jpg"
 
     assert [item.source for item in islice(expand(endless(), "", Filter()), 3)] == ["1.jpg", "2.jpg", "3.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"inputs": None}, "inputs are a path, a URL or a list of them, not a NoneType"),
+        ({"inputs": "a.jpg", "workers": 0}, "workers is a whole number from 1 on, not 0"),
+        ({"inputs": "a.jpg", "workers": "2"}, "workers is a whole number"),
+        ({"inputs": "a.jpg", "executor": 5}, "executor is a concurrent.futures.Executor, not a int"),
+    ],
+)
+def test_arguments_of_another_type(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        crop_all(**arguments)
