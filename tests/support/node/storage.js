@@ -1,5 +1,6 @@
 // The function of a mini program around the crop: a fileID in, the fileID of the cut picture out.
 const crypto = require('crypto')
+const sharp = require('sharp')
 const cloud = require(process.env.SDK)
 cloud.init({ env: cloud.DYNAMIC_CURRENT_ENV, serviceUrl: process.env.SERVICE_URL })
 
@@ -8,7 +9,9 @@ exports.main = async (event) => {
   const { fileList } = await cloud.getTempFileURL({ fileList: [fileID, { fileID: `${fileID}.none`, maxAge: 60 }] })
   const { fileContent } = await cloud.downloadFile({ fileID })
   const crop = await cloud.openapi.img.aiCrop({ imgUrl: fileList[0].tempFileURL, ratios: '1' })
-  const stored = await cloud.uploadFile({ cloudPath: 'out/a.jpg', fileContent: Buffer.from(event.cut, 'base64') })
+  const { cropLeft: left, cropTop: top, cropRight, cropBottom } = crop.results[0] // pixels, the last ones included
+  const cut = await sharp(fileContent).extract({ left, top, width: cropRight - left + 1, height: cropBottom - top + 1 }).png().toBuffer()
+  const stored = await cloud.uploadFile({ cloudPath: 'out/a.png', fileContent: cut })
   const back = await cloud.downloadFile({ fileID: stored.fileID })
   const deleted = await cloud.deleteFile({ fileList: [fileID, fileID] })
   const gone = await cloud.downloadFile({ fileID }).catch((err) => err.errMsg)
@@ -16,7 +19,7 @@ exports.main = async (event) => {
   const call = await cloud.callFunction({ name: 'other' }).catch((err) => err.errMsg)
   const digest = (bytes) => crypto.createHash('sha256').update(bytes).digest('hex')
   delete fileList[0].tempFileURL // signed anew each time
-  return { fileID, fileList, same: digest(fileContent), crop, stored: stored.fileID, back: digest(back.fileContent), deleted, gone, hostile, call, statusCode: stored.statusCode }
+  return { fileID, fileList, same: digest(fileContent), crop, stored: stored.fileID, back: back.fileContent.equals(cut), deleted, gone, hostile, call, statusCode: stored.statusCode }
 }
 
 let event = ''
