@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -105,7 +106,7 @@ class Results:
         """Open the file, and read its lines where the run resumes it.
 
         Raises CloudError -601002: it has lines already and the run does not resume it, it is not a file of results,
-        another run writes it, or it cannot be written.
+        another run writes it, it is no regular file, or it cannot be written.
         """
         self.register = Register()
         self.done = 0  # pictures with a line that counts
@@ -117,8 +118,11 @@ class Results:
             return
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            status = os.fstat(self._file)
+            if not stat.S_ISREG(status.st_mode):  # reading it, to resume it, might never end
+                raise setup_error(f"{path} is no regular file", "name one; without --out lines go to standard output")
             _lock(self._file, path)
-            self._end = os.fstat(self._file).st_size
+            self._end = status.st_size
             if self._end and not (resume or retry_failed):
                 raise setup_error(f"{path} holds results already", "go on with --resume, or name another --out")
             self._load()

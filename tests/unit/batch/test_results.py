@@ -117,6 +117,14 @@ def test_names_of_an_earlier_run_stay_taken(out: Path) -> None:
         assert results.register.named(Item("y/a.jpg")).name == "a-2"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_only_a_regular_file_can_be_resumed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(CloudError, match="is no regular file; name one"):
+            Results(path)
+
+
 @pytest.mark.parametrize("where", ["none/r.jsonl", "."])
 def test_a_file_that_cannot_be_written_is_told(where: str, tmp_path: Path) -> None:
     with pytest.raises(CloudError) as caught:
