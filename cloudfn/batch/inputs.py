@@ -95,9 +95,13 @@ def _pictures(source: str, only: Filter) -> Iterator[Item]:
             if os.path.isfile(name) and only.takes(name.replace(os.sep, "/"), listed=False):  # noqa: PTH113
                 yield Item(name)
         if not matched:
-            yield Item(source, error=refusal(-401002, "the pattern matches no file", "check it"))
+            yield Item(source, error=_no_match())
     else:
         yield Item(source)
+
+
+def _no_match() -> CloudError:
+    return refusal(-401002, "the pattern matches no file", "check it")
 
 
 def _folder(top: str, only: Filter) -> Iterator[Item]:
@@ -129,8 +133,10 @@ def _is_picture_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _remote(url: str, only: Filter) -> Iterator[Item]:
+    matched = not glob.has_magic(url)
     try:
         for name, place in store.listed(url):
+            matched = True
             if not place and name == url:
                 yield Item(url)
             elif only.takes(place or name, listed=bool(place)):
@@ -139,6 +145,8 @@ def _remote(url: str, only: Filter) -> Iterator[Item]:
         raise setup_error(
             f"{store.shown(url)} cannot be listed: {store.why(error)}", "check the name and the credentials"
         ) from None
+    if not matched:
+        yield Item(url, error=_no_match())
 
 
 def _stdin(stdin: BinaryIO | None) -> Iterator[Item]:

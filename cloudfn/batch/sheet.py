@@ -7,7 +7,6 @@ itself some 500 bytes for each picture. Pictures out of view cost the browser no
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -93,7 +92,7 @@ def _figure(line: dict[str, Any], thumbnail: str, folder: Path) -> str:
     across = _SIDE * width / max(width, height)
     boxes = "".join(
         f'<b style="{_inset(half_open(box), width, height)}">{escape(label)}</b>'
-        for label, box in zip(_labels(line), line["results"], strict=False)
+        for label, box in zip(labels(line.get("ratios", ""), len(line["results"])), line["results"], strict=False)
     )
     return (
         f'<figure><a href="{escape(_href(line["input"], folder))}" '
@@ -101,10 +100,6 @@ def _figure(line: dict[str, Any], thumbnail: str, folder: Path) -> str:
         f'<img loading="lazy" decoding="async" src="{thumbnail}" alt="">{boxes}</a>'
         f'<figcaption title="{escape(name)}">{short} {width}x{height}</figcaption></figure>\n'
     )
-
-
-def _labels(line: dict[str, Any]) -> Iterable[str]:
-    return labels(line.get("ratios", ""))
 
 
 def _inset(box: tuple[int, int, int, int], width: int, height: int) -> str:

@@ -179,13 +179,15 @@ def is_empty(folder: str) -> bool:
 def listed(url: str) -> Iterator[tuple[str, str]]:
     """List a URL that may be a file, a folder or a glob: (the file's own URL, its place below the folder or "").
 
-    A folder's listing is held as a whole, one folder at a time. Raises OSError and CloudError.
+    A name that exists as it stands is no glob. A folder's listing is held as a whole, one folder at a time. Raises
+    OSError and CloudError.
     """
     system, path = file_system(url)
     try:
-        if any(sign in path for sign in "*?["):
-            for name in system.glob(path):
-                yield system.unstrip_protocol(name), ""
+        if any(sign in path for sign in "*?[") and not system.exists(path):
+            for name, facts in system.glob(path, detail=True).items():
+                if facts["type"] == "file":
+                    yield system.unstrip_protocol(name), ""
         elif system.isdir(path):
             for folder, folders, names in system.walk(path):
                 folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -156,7 +156,7 @@ class Cropper:
         )
         names = [
             store.join(cut.folder, f"{item.name}-{label.replace(':', 'x')}.{ending(piece)}")
-            for label, piece in zip(unlike(labels(item.ratios)), pieces, strict=True)
+            for label, piece in zip(unlike(labels(item.ratios, len(pieces))), pieces, strict=True)
         ]
         for name in names if cut.keep else ():
             if identity(name) in cut.keep:
@@ -184,16 +184,19 @@ def told(error: CloudError) -> dict[str, Any]:
     return {**error.to_dict(), **({"hint": error.hint} if error.hint and not error.facts.in_words else {})}
 
 
-def labels(ratios: str) -> list[str]:
-    """Return the ratios as the user wrote them, one for each box."""
-    return [text.strip() for text in ratios.split(",")] if ratios.strip() else ["auto"]
+def labels(ratios: str, boxes: int = 1) -> list[str]:
+    """Return the ratios as the user wrote them, one for each box; without ratios WeChat decides how many there are."""
+    return [text.strip() for text in ratios.split(",")] if ratios.strip() else ["auto"] * boxes
 
 
 def unlike(names: list[str]) -> list[str]:
-    """Return the names made unique: repeated ones get -2, -3, ... at the end."""
+    """Return the names made unique: repeated ones get _2, _3, ... at the end.
+
+    No "-" comes in, so that the last one in a cut picture's name still ends its picture's own name, which is unique.
+    """
     used: dict[str, None] = {}
     for name in names:
-        used[next(new for n in count(1) if (new := name if n == 1 else f"{name}-{n}") not in used)] = None
+        used[next(new for n in count(1) if (new := name if n == 1 else f"{name}_{n}") not in used)] = None
     return list(used)
 
 

@@ -81,7 +81,7 @@ class _Drawings:
         from cloudfn.cli import preview
         from cloudfn.crop.picture import Limits
 
-        limits, texts = Limits(*self._limits), labels(item.ratios)
+        limits, texts = Limits(*self._limits), labels(item.ratios, len(result["results"]))
         written = {}
         if self._preview:
             boxes = [half_open(box) for box in result["results"]]
@@ -172,8 +172,7 @@ def _print(item: Item, line: dict[str, Any], *, as_json: bool) -> None:
     if "results" in line:
         print(f"{store.shown(item.source)}  {line['imgSize']['w']}x{line['imgSize']['h']}")
         files = line.get("cut") or [""] * len(line["results"])
-        # WeChat answers one box without ratios, as the engine does; where it returns more, each is shown.
-        texts = labels(item.ratios) + [""] * len(line["results"])
+        texts = labels(item.ratios, len(line["results"]))
         for label, box, file in zip(texts, line["results"], files, strict=False):
             left, top, right, bottom = half_open(box)
             print(

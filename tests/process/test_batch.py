@@ -562,6 +562,11 @@ def test_a_store_in_memory() -> None:
         assert sorted(line["input"] for line in lines) == ["memory:///batch/a.jpg", "memory:///batch/in/b.jpg"]
         assert sorted(store.find("/cut")) == ["/cut/a-1.jpg", "/cut/in/b-1.jpg"]
         assert [line["input"] for line in go("memory://batch/in/*.jpg")] == ["memory:///batch/in/b.jpg"]
+        assert [line["input"] for line in go("memory://batch/*")] == ["memory:///batch/a.jpg"]  # and no folder
+        (nothing,) = go("memory://batch/*.png")
+        assert (nothing["input"], nothing["errCode"]) == ("memory://batch/*.png", -401002)
+        store.pipe_file("/odd/a[1].jpg", small())
+        assert [line["errCode"] for line in go("memory://odd/a[1].jpg")] == [0]
         codes = {line["input"]: line["errCode"] for line in go("memory://list.jsonl")}
         assert codes == {"memory://batch/a.jpg": 0, "memory://no.jpg": -401002}
         with pytest.raises(CloudError, match="no file system"):
