@@ -62,11 +62,19 @@ class Batch:
         self.failures: Counter[int] = Counter()
 
     def check(self) -> Settings:
-        """Return the settings; raise CloudError for every mistake that can be detected before any work."""
+        """Return the settings.
+
+        Raise CloudError, for wrong settings of cut pictures ValueError, for every mistake that can be detected before
+        any work.
+        """
         params.read(API, {"imgUrl": "https://example.com/", "ratios": self.ratios})
         current = settings.load({"backend": self.backend})
         if self.backend == "local" or self.cut or self.sheet:
             crop.check_installed()
+        if self.cut:
+            from cloudfn.crop import extract
+
+            extract.check(self.cut.size, self.cut.format, self.cut.quality)
         if self.cut and not (self.resume or self.retry_failed) and not self.here:
             self._check_cut(self.cut.folder)
         return current
@@ -242,7 +250,8 @@ def crop_all(
     second. When `stop()` turns true, what is under way is finished. A generator that is closed early leaves the rest.
 
     Raises CloudError: -401002 for wrong ratios, -601002 for a wrong set-up, an `out` that is there already or cannot be
-    written, 45009 when the quota is used up. TypeError for `inputs`, `workers` or an `executor` of another type.
+    written, 45009 when the quota is used up. TypeError for `inputs`, `workers` or an `executor` of another type;
+    ValueError for another `limit`, `quota` or `rate`, and for what `cloudfn.cut` refuses of the cut pictures' settings.
     """
     if not isinstance(inputs, Iterable | os.PathLike):
         raise TypeError(f"inputs are a path, a URL or a list of them, not a {type(inputs).__name__}")
@@ -250,6 +259,9 @@ def crop_all(
         raise TypeError(f"workers is a whole number from 1 on, not {workers!r}")
     if executor is not None and not isinstance(executor, Executor):
         raise TypeError(f"executor is a concurrent.futures.Executor, not a {type(executor).__name__}")
+    for name, number in (("limit", limit), ("quota", quota), ("rate", rate)):
+        if number is not None and not number > 0:
+            raise ValueError(f"{name} is a number above 0, not {number!r}")
     sources: Iterable[Source] = [inputs] if isinstance(inputs, (str, os.PathLike, Mapping, Item)) else inputs
     batch = Batch(
         inputs=sources,

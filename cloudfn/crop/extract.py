@@ -29,12 +29,7 @@ def extract(
     limits: Limits,
 ) -> list[bytes]:
     """See `cloudfn.crop.cut`; `kind` is its `format`."""
-    if kind is not None and kind not in _MODES:
-        raise ValueError(f"a format is one of {', '.join(_MODES)}, not {kind!r}")
-    if quality is not None and not _is_whole(quality, 100):
-        raise ValueError(f"a quality is a whole number from 1 to 100, not {quality!r}")
-    if size is not None and not _is_size(size):
-        raise ValueError(f"a size is (width, height) of 1 to 65535 pixels, one of them None to follow, not {size!r}")
+    check(size, kind, quality)
     if not all(isinstance(box, (tuple, list)) and len(box) == 4 for box in boxes):
         raise ValueError(f"boxes are (left, top, right, bottom) each, not {str(boxes)[:60]}")
     image, options = open_upright(data, limits)
@@ -55,6 +50,16 @@ def extract(
         options = {name: value for name, value in options.items() if name not in ("qtables", "lossless")}
         options["quality"] = quality
     return [_encoded(_scaled(image.crop(box), size), options) for box in boxes]
+
+
+def check(size: tuple[int | None, int | None] | None, kind: str | None, quality: int | None) -> None:
+    """Raise ValueError for a size, a format or a quality that no picture can have."""
+    if kind is not None and kind not in _MODES:
+        raise ValueError(f"a format is one of {', '.join(_MODES)}, not {kind!r}")
+    if quality is not None and not _is_whole(quality, 100):
+        raise ValueError(f"a quality is a whole number from 1 to 100, not {quality!r}")
+    if size is not None and not _is_size(size):
+        raise ValueError(f"a size is (width, height) of 1 to 65535 pixels, one of them None to follow, not {size!r}")
 
 
 def _is_whole(value: object, most: int) -> bool:

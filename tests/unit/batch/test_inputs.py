@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 from collections.abc import Iterator
 from itertools import islice
@@ -163,3 +164,16 @@ def test_nothing_is_listed_before_it_is_wanted() -> None:
 def test_arguments_of_another_type(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(TypeError, match=said):
         crop_all(**arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"limit": -1}, {"quota": 0}, {"rate": 0}, {"rate": -1.5}, {"rate": math.nan}])
+def test_numbers_that_limit_nothing(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="is a number above 0, not "):
+        crop_all("a.jpg", **arguments)
+
+
+@pytest.mark.parametrize("wrong", [{"size": (0, None)}, {"size": 5}, {"quality": 500}, {"format": "bmp"}])
+def test_settings_of_cut_pictures_are_refused_before_any_work(wrong: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"a {next(iter(wrong))} is "):
+        next(crop_all("a.jpg", cut=tmp_path / "cut", **wrong))
+    assert list(tmp_path.iterdir()) == []
