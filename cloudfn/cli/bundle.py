@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloudfn import permissions, settings
+from cloudfn.batch import store
 from cloudfn.errors import setup_error
 from cloudfn.hosts import Host
 from cloudfn.secret import Secret
@@ -99,10 +100,11 @@ class Made:
 
 
 def build(plan: Plan, out: Path) -> Made:
-    """Write the bundle to `out`; nothing is left there when it fails.
+    """Write the bundle to `out`, whole or not at all.
 
     Raises `CloudError`: -604101 without a config.json that grants img.aiCrop, -601002 for a secret among the
-    function's files, for what pip cannot fetch, and for a bundle over the platform's limits.
+    function's files, for what pip cannot fetch, for a bundle over the platform's limits, and for an `out` that cannot
+    be written.
     """
     files = _own_files(plan, out.absolute())
     with tempfile.TemporaryDirectory(prefix="cloudfn-") as folder:
@@ -118,8 +120,11 @@ def build(plan: Plan, out: Path) -> Made:
         unzipped = _write(part, files)
         made = Made(tuple(sorted(files)), tuple(_versions(vendored)), part.stat().st_size, unzipped, bool(compiled))
         _check_size(plan.host, made)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(part.read_bytes())
+        try:
+            store.write(str(out), part.read_bytes())
+        except OSError as error:
+            problem = f"{out}: cannot be written ({store.why(error)})"
+            raise setup_error(problem, "name a file in a folder that can be written to") from None
     return made
 
 

@@ -358,6 +358,16 @@ def test_a_link_that_leads_out_is_refused(pip: _Pip, function: Path, tmp_path: P
         build(tmp_path, "scf", function=(function, "main"))
 
 
+def test_a_bundle_that_cannot_be_written_leaves_nothing_half(pip: _Pip, permitted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "a.zip"
+    folder.mkdir(parents=True)
+    for out in (folder, permitted / "config.json" / "a.zip"):
+        with pytest.raises(CloudError, match=r"a\.zip: cannot be written .*; name a file in a folder") as caught:
+            bundle.build(Plan(HOSTS["scf"]), out)
+        assert caught.value.errCode == -601002
+    assert list(folder.parent.iterdir()) == [folder]
+
+
 def test_a_bundle_over_the_platforms_limit(pip: _Pip, permitted: Path, tmp_path: Path) -> None:
     small = replace(HOSTS["lambda"], zip_bytes=1000)
     with pytest.raises(CloudError, match=r"bytes zipped, AWS Lambda takes 1,000"):
