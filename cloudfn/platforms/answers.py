@@ -97,11 +97,13 @@ def _headers(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     multi = _pairs(result.get("multiValueHeaders"))
     names = {name.lower() for name, _ in multi}
     single = [(name, value) for name, value in _pairs(result.get("headers")) if name.lower() not in names]
-    cookies = [("Set-Cookie", value) for value in result.get("cookies") or ()]
-    for name, value in (*single, *multi, *cookies):
+    cookies = result.get("cookies") or []
+    if not isinstance(cookies, (list, tuple)):  # the characters of a text would each be one
+        raise _fault(f"cookies are a {type(cookies).__name__}", "return a list of them")
+    for name, value in (*single, *multi, *(("Set-Cookie", cookie) for cookie in cookies)):
         if name.lower() in _SERVERS_OWN:
             continue
-        text = str(value)
+        text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(text):
             # Neither name nor value is shown: they may hold anything.
             raise _fault(

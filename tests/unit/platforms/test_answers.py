@@ -63,7 +63,7 @@ def test_several_cookies(form: str, result: Any) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_several_values_of_another_header(form: str) -> None:
-    got = headers_sent(form, {"statusCode": 200, "headers": {"Link": ["<a>", "<b>"], "X-Number": 5, "X-None": None}})
+    got = headers_sent(form, {"statusCode": 200, "headers": {"Link": ["<a>", b"<b>"], "X-Number": 5, "X-None": None}})
     assert ", ".join(value for name, value in got if name == "link") == "<a>, <b>"
     assert ("x-number", "5") in got
     assert "x-none" not in dict(got)
@@ -112,6 +112,7 @@ def test_what_goes_out_whole(form: str, result: Any, status: int, body: bytes) -
         ({"statusCode": 200, "headers": {"X-A": "图"}}, "the header 'X-A'"),
         ({"statusCode": 200, "headers": {"X A": "1"}}, "the header 'X A'"),
         ({"statusCode": 200, "headers": [1]}, "headers are a list"),
+        ({"statusCode": 200, "cookies": "a=1; Path=/"}, "cookies are a str; return a list of them"),
         ({"statusCode": 20}, "is no HTTP status"),
         ({"statusCode": True}, "is no HTTP status"),
         ({"statusCode": "ok"}, "is no HTTP status"),
