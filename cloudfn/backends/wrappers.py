@@ -178,8 +178,11 @@ class Counted(Wrapper):
             return 0
 
 
-# The failures that are WeChat's, not the caller's: busy, out of quota, not to be reached, too slow.
-_PASSES_ON = frozenset({-1, 45009, 45011, 101003, -501001, -501002, -501004, -601003, -601008, -604102, -604103})
+# The failures that are WeChat's, not the caller's: busy (a gateway's HTTP 502 is -601001), out of quota, not to be
+# reached, too slow.
+_PASSES_ON = frozenset(
+    {-1, 45009, 45011, 101003, -501001, -501002, -501003, -501004, -601001, -601003, -601008, -604102, -604103}
+)
 _RESERVE = 2.0  # seconds reserved for the engine; two fifths of a short budget
 
 
