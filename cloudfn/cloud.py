@@ -22,6 +22,7 @@ from cloudfn.call.absent import ABSENT
 from cloudfn.call.naming import near
 from cloudfn.call.values import FILE_ID, Backend, Call, Deadline
 from cloudfn.errors import CloudError, gateway_failure, refusal, shortage
+from cloudfn.net import deadline as _loaded  # noqa: F401 - urllib3 at the start, not within the first call's time
 from cloudfn.settings import Settings
 
 if TYPE_CHECKING:
