@@ -40,15 +40,27 @@ def as_text(line: dict[str, Any]) -> str:
 
 
 class Register:
-    """The pictures seen and the names taken, in a private database on disk: memory stays flat."""
+    """The pictures seen and the names taken, in a private database on disk: memory stays flat.
+
+    Raises CloudError -601002 where the temporary folder has no room for it.
+    """
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute("PRAGMA synchronous = OFF")
-        self._database.execute("CREATE TABLE seen (key BLOB PRIMARY KEY, at INTEGER, failed INTEGER) WITHOUT ROWID")
-        self._database.execute("CREATE TABLE names (name TEXT PRIMARY KEY) WITHOUT ROWID")
-        self._database.execute("BEGIN")
+        self._do("PRAGMA journal_mode = OFF")
+        self._do("PRAGMA synchronous = OFF")
+        self._do("CREATE TABLE seen (key BLOB PRIMARY KEY, at INTEGER, failed INTEGER) WITHOUT ROWID")
+        self._do("CREATE TABLE names (name TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._do("BEGIN")
+
+    def _do(self, command: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        try:
+            return self._database.execute(command, values)
+        except sqlite3.OperationalError as error:
+            problem = f"the temporary folder cannot hold the list of the pictures seen ({error})"
+            raise setup_error(
+                problem, "make room there, or name another with TMPDIR, then go on with --resume"
+            ) from None
 
     def close(self) -> None:
         """Forget everything."""
@@ -56,27 +68,27 @@ class Register:
 
     def note(self, key: bytes, at: int, *, failed: bool) -> bool:
         """Note that a picture's line starts at this byte; return whether it had none before."""
-        if self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (key, at, failed)).rowcount:
+        if self._do("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (key, at, failed)).rowcount:
             return True
-        row = self._database.execute("SELECT at FROM seen WHERE key = ?", (key,)).fetchone()
-        self._database.execute("UPDATE seen SET at = ?, failed = ? WHERE key = ?", (at, failed, key))
+        row = self._do("SELECT at FROM seen WHERE key = ?", (key,)).fetchone()
+        self._do("UPDATE seen SET at = ?, failed = ? WHERE key = ?", (at, failed, key))
         return bool(row[0] < 0)
 
     def claim(self, key: bytes, *, failed_too: bool) -> bool:
         """Return whether a picture is to be done now: it is new, or it failed and is to be done again."""
-        cursor = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, -1, 0)", (key,))
+        cursor = self._do("INSERT OR IGNORE INTO seen VALUES (?, -1, 0)", (key,))
         if cursor.rowcount == 0 and failed_too:
-            cursor = self._database.execute("UPDATE seen SET failed = 0 WHERE key = ? AND failed = 1", (key,))
+            cursor = self._do("UPDATE seen SET failed = 0 WHERE key = ? AND failed = 1", (key,))
         return cursor.rowcount == 1
 
     def counts(self, key: bytes, at: int) -> bool:
         """Return whether the line at this byte is the one that counts for its picture."""
-        row = self._database.execute("SELECT at FROM seen WHERE key = ?", (key,)).fetchone()
+        row = self._do("SELECT at FROM seen WHERE key = ?", (key,)).fetchone()
         return row is None or row[0] == at
 
     def take_name(self, name: str) -> bool:
         """Take a name; return whether it was free. Case makes no difference, as it makes none on many disks."""
-        cursor = self._database.execute(
+        cursor = self._do(
             "INSERT OR IGNORE INTO names VALUES (?)", (name.casefold().encode("utf-8", "backslashreplace").decode(),)
         )
         return cursor.rowcount == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -115,6 +116,19 @@ def test_names_of_an_earlier_run_stay_taken(out: Path) -> None:
     write(out, line("x/a.jpg", name="a"))
     with Results(out, resume=True) as results:
         assert results.register.named(Item("y/a.jpg")).name == "a-2"
+
+
+def test_a_temporary_folder_without_room_is_told(out: Path) -> None:
+    resource = pytest.importorskip("resource", reason="this system has no limits of processes")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    keys = (hashlib.sha256(b"%d" % number).digest() for number in range(200_000))
+    with Results(out) as results:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, hard))
+        try:
+            with pytest.raises(CloudError, match=r"temporary folder cannot hold .*; make room there"):
+                all(results.register.claim(key, failed_too=False) for key in keys)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
