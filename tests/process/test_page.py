@@ -547,6 +547,14 @@ def test_a_picture_by_its_url(cloudfn: Server, visit: Any, server: RecordingServ
     visitor.page.fill("#url", f"{server.url}/%B5%C4.jpg")  # GBK
     visitor.page.press("#url", "Enter")
     visitor.see("#stage img[alt='%B5%C4.jpg']")
+    # No name leads an archive's file out of the folder that it is unpacked in.
+    server.answers = [http(RACCOON.read_bytes(), content_type="image/jpeg")]
+    visitor.page.fill("#url", f"{server.url}/..%2F..%5Ca.jpg")
+    visitor.page.press("#url", "Enter")
+    visitor.see("#stage img[alt='.._.._a.jpg']")
+    _, content = visitor.download("#download-all")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.namelist() == [".._.._a-1.jpg", ".._.._a-16x9.jpg"]
 
 
 # --- What can go wrong ---

@@ -75,7 +75,7 @@ async function openUrl(url) {
     const blob = await fetchPicture(url);
     let name = new URL(url).pathname.split("/").pop() || "picture";
     try { name = decodeURIComponent(name); } catch { /* not UTF-8 */ }
-    await open([{ name, blob, url }]);
+    await open([{ name: name.replace(/[\\/]/g, "_"), blob, url }]); // a downloaded archive leads out of no folder
   } catch (problem) {
     fail(problem, url);
   }
@@ -157,11 +157,13 @@ function showStage() {
 
 async function showStatus() {
   if (!current) return;
-  const { answer, milliseconds } = current;
-  $("status").textContent = !answer ? "" : t("{w}×{h} pixels · boxes: {boxes} · faces: {faces} · {ms} ms", {
+  const picture = current;
+  const { answer, milliseconds } = picture;
+  const status = !answer ? "" : t("{w}×{h} pixels · boxes: {boxes} · faces: {faces} · {ms} ms", {
     ...answer.wechat.img_size, boxes: answer.wechat.results.length, faces: answer.explain.faces.length, ms: milliseconds,
   });
-  if (answer && !(await current.shown)) $("status").textContent += ` ${t("This browser cannot show this format.")}`;
+  $("status").textContent = status;
+  if (answer && !(await picture.shown) && picture === current) $("status").textContent = `${status} ${t("This browser cannot show this format.")}`;
 }
 
 function select(number) {
