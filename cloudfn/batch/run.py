@@ -236,9 +236,9 @@ def crop_all(
 
     `inputs` are paths, folders, globs, URLs and lists (.jsonl, .csv, .txt), or mappings {"input": ..., "ratios": ...}.
     A line is a dict: `input`, `ratios` if there are any, the call's result (`results` with corners in pixels of the
-    picture as displayed, right and bottom inclusive, `imgSize`, `errCode` 0) or `errCode` and `errMsg`, `cut` with
-    the names of the cut pictures, `backend`, `milliseconds`, `time`. A picture that fails is a line and raises nothing;
-    the same picture with the same ratios is done once.
+    picture as displayed, right and bottom inclusive, `imgSize`, `errCode` 0) or `errCode`, `errMsg` and `hint`, `cut`
+    with the names of the cut pictures, `name` with what they begin with, `backend`, `milliseconds`, `time`. A picture
+    that fails is a line and raises nothing; the same picture with the same ratios is done once.
 
     `cut` is a folder or URL for the cut pictures, `size`, `format` and `quality` as in `cloudfn.cut`. `out` is a file
     that gets the lines too; `resume` skips what it holds, `retry_failed` does its failures again. `include` and

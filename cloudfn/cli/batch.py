@@ -67,8 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
                 if arguments.out is None:
                     print_line(done.line or {})
     finally:
-        for text in summary(batch.done, batch.skipped, batch.failures, time.monotonic() - start):
-            print(text, file=sys.stderr)
+        if batch.done or batch.skipped or sys.exc_info()[0] is None:  # a batch that never began has nothing to sum up
+            for text in summary(batch.done, batch.skipped, batch.failures, time.monotonic() - start):
+                print(text, file=sys.stderr)
     if stop():
         return 130
     return _exit_code(batch)

@@ -77,6 +77,14 @@ def test_the_page_of_the_server_names_what_can_fail_on_purpose(language: str) ->
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_is_shown_has_its_name_above(page: Path) -> None:
+    """The name in the comment is for the tests: nobody sees it on the rendered page."""
+    text = page.read_text(encoding="utf-8")
+    shown = [(found[1], text[: found.start()].rstrip()) for found in re.finditer(r"<!-- file: (\S+) -->", text)]
+    assert [name for name, above in shown if f"`{name}`" not in above.rpartition("\n\n")[2]] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_every_page_leads_to_the_same_page_in_the_other_language(page: Path) -> None:
     other = counterpart(page)
     link = f"]({os.path.relpath(other, page.parent)})".replace(os.sep, "/")
