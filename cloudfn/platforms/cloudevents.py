@@ -12,6 +12,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -70,15 +71,17 @@ class SdkObject(EventForm):
         return callable(getattr(event, "get_attributes", None)) and callable(getattr(event, "get_data", None))
 
     def data(self) -> Any:
-        attributes = {name: value if isinstance(value, str) else str(value) for name, value in _attributes(self.event)}
-        return whole({**attributes, "data": self.event.get_data()})
+        attributes = self.event.get_attributes().items()
+        named = {str(name): _as_text(value) for name, value in attributes if value is not None}
+        return whole({**named, "data": self.event.get_data()})
 
     def parameters(self) -> Any:
         return call_of(self.data())
 
 
-def _attributes(event: Any) -> Any:
-    return ((str(name), value) for name, value in event.get_attributes().items() if value is not None)
+def _as_text(value: Any) -> str:
+    """Return an attribute as the structured form has it; the SDK's second version makes a datetime of the time."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def of_request(request: Request) -> Any:

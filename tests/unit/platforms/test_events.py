@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from datetime import datetime, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -438,6 +440,12 @@ def test_a_cloud_event_of_the_sdk() -> None:
     assert answer["about"].items() >= ATTRIBUTES.items()
     with pytest.raises(CloudError):
         tell(CloudEvent({"source": "s", "type": "t"}, b"\xff"), None)
+
+
+def test_the_time_in_the_object_of_the_sdks_second_version() -> None:
+    time = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+    event = SimpleNamespace(get_attributes=lambda: ATTRIBUTES | {"time": time, "dataschema": None}, get_data=dict)
+    assert tell(event)["about"] == ATTRIBUTES | {"time": "2026-01-02T03:04:05+00:00"}
 
 
 def test_the_ready_made_handler_takes_a_cloud_events_data(
