@@ -167,7 +167,7 @@ def shortage(error: Exception, api: str = "") -> CloudError:
 
 
 def _why(error: Exception) -> str:
-    """What an exception says, in one line; numpy's has twenty, and the cause in the last one."""
+    """Return an exception's words in one line; numpy's have twenty, and the cause in the last one."""
     return " ".join(str(error).strip().splitlines()[-1:]) or type(error).__name__
 
 

@@ -14,11 +14,9 @@ from urllib.parse import quote
 
 from cloudfn.batch import store
 from cloudfn.batch.values import key
-from cloudfn.batch.work import labels
+from cloudfn.batch.work import THUMBNAIL, labels
 from cloudfn.boxes import half_open
 from cloudfn.errors import setup_error
-
-_SIDE = 160  # pixels of the longer side of a small picture
 
 _HEAD = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -89,7 +87,7 @@ def _figure(line: dict[str, Any], thumbnail: str, folder: Path) -> str:
         said = escape(str(line.get("hint") or line["errMsg"]).encode("utf-8", "replace").decode())
         return f'<figure class="bad"><figcaption title="{said}">{short}<br>{said}</figcaption></figure>\n'
     width, height = line["imgSize"]["w"], line["imgSize"]["h"]
-    across = _SIDE * width / max(width, height)
+    across = THUMBNAIL * width / max(width, height)
     boxes = "".join(
         f'<b style="{_inset(half_open(box), width, height)}">{escape(label)}</b>'
         for label, box in zip(labels(line.get("ratios", ""), len(line["results"])), line["results"], strict=False)

@@ -27,7 +27,7 @@ from cloudfn.errors import CloudError, refusal, setup_error, shortage
 API = APIS["img.aiCrop"]
 # Codes after which no other picture would fare better today: the set-up is wrong, or WeChat's quota is used up.
 _HALTS = frozenset((-601002, 41001, 40001, 40013, 40125, 40164, 42001, 45009, 48001))
-_THUMBNAIL = 160  # pixels of the longer side
+THUMBNAIL = 160  # pixels of the longer side of a small picture
 _PLACED = {"jpeg": "jpg", "heif": "heic", "svg+xml": "svg"}
 
 # Writes something more for a picture: called with its bytes and result, returns more members for its line.
@@ -221,8 +221,8 @@ def _thumbnail(data: bytes, task: Task) -> bytes:
     from cloudfn.crop.picture import Limits, read_grid
 
     limits = Limits(task.settings.max_megapixels, task.settings.max_jpeg_megapixels)
-    pixels, size = read_grid(data, _THUMBNAIL, limits)
-    scale = _THUMBNAIL / max(size)
+    pixels, size = read_grid(data, THUMBNAIL, limits)
+    scale = THUMBNAIL / max(size)
     small = Image.fromarray(pixels).resize((max(1, round(size.width * scale)), max(1, round(size.height * scale))))
     file = io.BytesIO()
     small.save(file, "WEBP", quality=60, method=2)

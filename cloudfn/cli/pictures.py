@@ -70,7 +70,7 @@ def number(least: int, most: int) -> Callable[[str], int]:
     """Return a parser of whole numbers for argparse."""
 
     def parse(text: str) -> int:
-        value = int(text) if re.fullmatch(r"[0-9]{1,12}", text) else least - 1
+        value = int(text) if re.fullmatch(r"[0-9]{1,19}", text) else least - 1
         if not least <= value <= most:
             raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {least} to {most}")
         return value

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudfn import settings
+from cloudfn.cli.pictures import number
 from cloudfn.cli.report import wrong_use
 from cloudfn.errors import setup_error
 from cloudfn.server import faults
@@ -24,17 +25,15 @@ def add(commands: Any) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("serve", help="serve WeChat's endpoints, and the real wx-server-sdk, on this machine")
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
-    parser.add_argument("--port", type=_number(0, 65535), default=8000, help="default: 8000; 0 takes a free one")
+    parser.add_argument("--port", type=number(0, 65535), default=8000, help="default: 8000; 0 takes a free one")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument(
-        "--workers", type=_number(1, 1024), help="processes; default: one a core, a single one with --open"
+        "--workers", type=number(1, 1024), help="processes; default: one a core, a single one with --open"
     )
     parser.add_argument("--config", metavar="FILE", help="the config.json that says what the real SDK may call")
-    parser.add_argument("--max-bytes", type=_number(1, 1 << 30), default=MAX_BYTES, help=f"default: {MAX_BYTES}")
-    parser.add_argument(
-        "--queue", type=_number(1, 1 << 20), default=128, help="calls that a worker keeps; default: 128"
-    )
-    parser.add_argument("--body-seconds", type=_number(1, 3600), default=30, help="time for a body; default: 30")
+    parser.add_argument("--max-bytes", type=number(1, 1 << 30), default=MAX_BYTES, help=f"default: {MAX_BYTES}")
+    parser.add_argument("--queue", type=number(1, 1 << 20), default=128, help="calls that a worker keeps; default: 128")
+    parser.add_argument("--body-seconds", type=number(1, 3600), default=30, help="time for a body; default: 30")
     parser.add_argument("--strict", action="store_true", help="take only tokens issued here for WX_APPID, WX_APPSECRET")
     parser.add_argument(
         "--fault",
@@ -47,10 +46,10 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--latency", type=_parsed(faults.duration), default=0.0, help="wait before answers, as in 200ms"
     )
-    parser.add_argument("--seed", type=_number(0, 1 << 62), help="makes faults the same ones each time")
-    parser.add_argument("--quota", type=_number(0, 1 << 62), help="crops a day, then 45009; default: any number")
+    parser.add_argument("--seed", type=number(0, 1 << 62), help="makes faults the same ones each time")
+    parser.add_argument("--quota", type=number(0, 1 << 62), help="crops a day, then 45009; default: any number")
     parser.add_argument(
-        "--per-address", type=_number(1, 1 << 20), default=256, help="connections of one address a worker; default: 256"
+        "--per-address", type=number(1, 1 << 20), default=256, help="connections of one address a worker; default: 256"
     )
     parser.add_argument(
         "--admin",
@@ -135,19 +134,6 @@ def _announce(browse: bool, admin_token: str, address: str) -> None:
         # The fragment is never sent; the page removes it from the address at once.
         if not webbrowser.open(f"{page}#admin={admin_token}" if admin_token else page):
             print(f"cloudfn: no browser was found: open {page} in one", file=sys.stderr)
-
-
-def _number(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {least} to {most}")
-        return value
-
-    return parse
 
 
 def _parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
