@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cloudfn.backends.stores import Store, StoreError
+from cloudfn.backends.stores.store import Store, StoreError
 from cloudfn.backends.tokens import Ask, Issue, Token, kept_for, life_of
 from cloudfn.call.values import Deadline
 from cloudfn.secret import Secret, unshown_json

@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from cloudfn import forks
-from cloudfn.backends.stores import Store, StoreError
+from cloudfn.backends.stores.store import Store, StoreError
 from cloudfn.call.reply import errcode
 from cloudfn.call.values import Backend, Call, Media, Ratios, Trace
 from cloudfn.errors import CloudError, refusal, too_late

@@ -16,7 +16,12 @@ from pathlib import Path
 import pytest
 
 from cloudfn import CloudError
-from cloudfn.backends.stores import Files, Memory, Redis, Resting, Store, StoreError, open_store
+from cloudfn.backends.stores import open_store
+from cloudfn.backends.stores.disk import Disk
+from cloudfn.backends.stores.memory import Memory
+from cloudfn.backends.stores.redis import Redis
+from cloudfn.backends.stores.resting import Resting
+from cloudfn.backends.stores.store import Store, StoreError
 from cloudfn.secret import Secret
 from tests.support.redis import EXECUTABLE, RedisServer
 
@@ -127,7 +132,7 @@ def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
 
 def test_a_clock_that_was_set_back(tmp_path: Path) -> None:
     now = [1000.0]
-    store = Files(tmp_path / "store", clock=lambda: now[0])
+    store = Disk(tmp_path / "store", clock=lambda: now[0])
     store.set("a", b"value", 60)
     now[0] = 500.0
     assert store.get("a") is None
@@ -220,7 +225,7 @@ def test_a_lock_ends_with_its_block_although_a_child_was_forked_in_it(opened: Ca
 
 def test_files_whose_life_is_over_do_not_stay(tmp_path: Path) -> None:
     now = [1000.0]
-    store = Files(tmp_path / "store", clock=lambda: now[0])
+    store = Disk(tmp_path / "store", clock=lambda: now[0])
     for number in range(500):
         store.set(f"{number}", b"value", 10 if number % 2 else 10_000)
     now[0] += 60
@@ -231,7 +236,7 @@ def test_files_whose_life_is_over_do_not_stay(tmp_path: Path) -> None:
 
 def test_the_folder_is_bounded(tmp_path: Path) -> None:
     now = [1000.0]
-    store = Files(tmp_path / "store", largest=100 * 4096, clock=lambda: now[0])
+    store = Disk(tmp_path / "store", largest=100 * 4096, clock=lambda: now[0])
     for number in range(1001):
         now[0] += 1
         store.set(f"{number}", b"value", 10_000)

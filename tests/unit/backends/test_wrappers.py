@@ -15,7 +15,9 @@ from PIL import Image
 
 from cloudfn import CloudError, crop
 from cloudfn.backends.shrink import Shrunk
-from cloudfn.backends.stores import Memory, Resting, StoreError
+from cloudfn.backends.stores.memory import Memory
+from cloudfn.backends.stores.resting import Resting
+from cloudfn.backends.stores.store import StoreError
 from cloudfn.backends.wrappers import Cached, Counted, Fallback, Quota
 from cloudfn.call.apis import APIS
 from cloudfn.call.media import Bytes
