@@ -148,11 +148,23 @@ def test_cut_pictures_are_those_of_cloudfn_cut() -> None:
             {"boxes": "a"},
             {"boxes": "0,0,9,9", "width": "-1"},
             {"boxes": "0,0,0,727", "width": "2000"},  # which would be 1,456,000 pixels high
+            {"boxes": "0,0,9,9;" * 5, "width": "1600"},  # of 2,560,000 pixels each
             {"boxes": "0,0,9,9;" * 6},
             {"boxes": "0,0,9,9;" * 126},
         ]
         for fields in wrong:
             assert ask(server, "cut", **fields).json()["wechat"]["errcode"] == 47001
+
+
+def test_cut_pictures_count_among_the_bytes_that_a_worker_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture of 2 MB can be noise that is scaled up to 100."""
+    monkeypatch.setattr("cloudfn.server.state._HELD", 0)
+    with Server(max_bytes=200_000) as server:
+        noise = io.BytesIO()
+        Image.effect_noise((300, 300), 100).save(noise, "PNG")
+        answer = ask(server, "cut", noise.getvalue(), boxes="0,0,299,299", width="1500").json()
+        assert answer["wechat"]["errcode"] == -1
+        assert ask(server, "cut", noise.getvalue(), boxes="0,0,299,299").json()["wechat"]["errcode"] == 0
 
 
 def test_nothing_of_a_picture_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,8 @@ _HEADERS = {
 _BRIGHTEST = 255  # a cell of the heat map, as a byte
 _MOST_TEXT = 1000  # characters of a list of boxes: some forty of them
 _MOST_CUT = 5  # boxes of one request, as many as a call has ratios
-_MOST_PIXELS = 24_000_000  # of a cut picture that is scaled
+_MOST_PIXELS = 12_000_000  # of all cut pictures of one request together, where they are scaled
+_COPIES = 3  # of each cut picture while the answer is made: its bytes, in base64, in JSON
 
 
 # --- Files -----------------------------------------------------------------------------------------------------------
@@ -115,13 +116,17 @@ def cut(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
     if width and not (width.isascii() and width.isdigit() and len(width) < 6):
         raise Refusal(47001, f'width: got "{shown(width)}", expected a whole number of pixels')
     size = (int(width), None) if width else None
-    if size and any(size[0] ** 2 * (box.bottom - box.top) > _MOST_PIXELS * (box.right - box.left) for box in wanted):
-        raise Refusal(47001, f"width: {width} makes a picture of more than {_MOST_PIXELS} pixels: choose a smaller one")
+    heights = [int(width) * (box.bottom - box.top) // max(1, box.right - box.left) for box in wanted if size]
+    if size and size[0] * sum(heights) > _MOST_PIXELS:
+        raise Refusal(47001, f"width: {width} makes more than {_MOST_PIXELS:,} pixels: choose a smaller one")
     try:
         pieces = state.crops.cut(form.picture, wanted, size)
     except ValueError as error:
         raise Refusal(47001, str(error)) from None
-    return {"errcode": 0, "errmsg": "ok", "files": [_encoded(piece) for piece in pieces]}
+    with state.budget.account() as account:
+        if not account.take(_COPIES * sum(map(len, pieces))):
+            raise Refusal(-1)
+        return {"errcode": 0, "errmsg": "ok", "files": [_encoded(piece) for piece in pieces]}
 
 
 def fetch(state: State, request: Request, exchange: Exchange) -> dict[str, Any]:
