@@ -29,8 +29,7 @@ from typing import Any, Protocol, cast, overload
 
 from cloudfn import invocation, platforms, settings
 from cloudfn.call.apis import Api
-from cloudfn.call.naming import near
-from cloudfn.call.params import read_event
+from cloudfn.call.params import misspelt, read_event
 from cloudfn.call.values import Call
 from cloudfn.cloud import Cloud
 from cloudfn.errors import CloudError, refusal
@@ -329,7 +328,8 @@ def _read(api: Api, *, event: Any, begin: Callable[[], None]) -> Call:
     if (
         isinstance(event, Mapping)
         and event
-        and not any(key in api.fields or near(str(key), api.fields) for key in event)
+        and not any(name in event for name in api.fields)
+        and misspelt(api, event) is None
     ):
         keys = ", ".join(repr(str(key)[:40]) for key in list(event)[:10]) + (", ..." if len(event) > 10 else "")
         raise refusal(

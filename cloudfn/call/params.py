@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence, Sized
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
@@ -31,6 +32,9 @@ Begin: TypeAlias = Callable[[], None]
 
 # Characters, bytes or numbers of a picture that takes long enough to decode to do something else meanwhile.
 _LARGE = 256 * 1024
+
+
+_COMPARED = 1000  # keys of an event; comparing half a million takes seconds
 
 
 def _nothing() -> None:
@@ -59,10 +63,17 @@ def read_event(api: Api, event: object, *, begin: Begin = _nothing) -> Call:
     Raises as `read` does.
     """
     event = _mapping(api, event)
-    for key in event:
-        if key not in api.fields and near(str(key), api.fields):
-            raise _unknown(api, str(key), api.fields)
+    key = misspelt(api, event)
+    if key is not None:
+        raise _unknown(api, key, api.fields)
     return _checked(api, {name: event[name] for name in api.fields if event.get(name) is not None}, begin)
+
+
+def misspelt(api: Api, event: Mapping[Any, Any]) -> str | None:
+    """Return the first of an event's keys that looks like one of the API's fields and is none."""
+    return next(
+        (str(key) for key in islice(event, _COMPARED) if key not in api.fields and near(str(key), api.fields)), None
+    )
 
 
 def _mapping(api: Api, parameters: object) -> Mapping[Any, Any]:

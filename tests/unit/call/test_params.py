@@ -294,3 +294,18 @@ def test_a_refusal_writes_out_no_more_than_it_shows() -> None:
 def test_a_number_of_thousands_of_digits(name: str) -> None:
     with pytest.raises(CloudError, match="a very large int"):
         read(APIS["img.aiCrop"], {"imgUrl": "https://example.com/", name: 10**5000})
+
+
+def test_an_event_of_many_keys_is_not_compared_key_by_key() -> None:
+    compared = []
+
+    class Key(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            compared.append(self)
+            return super().__str__()
+
+    event = {Key(f"key {number}"): 0 for number in range(100_000)} | {"imgUrl": "https://example.com/"}
+    assert read_event(APIS["img.aiCrop"], event).params == {"imgUrl": "https://example.com/"}
+    assert len(compared) <= 1000
