@@ -152,9 +152,9 @@ def _own_files(plan: Plan, out: Path) -> dict[str, Path | bytes]:
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield every file below a folder with its relative name, written with slashes, in a fixed order."""
+    """Yield every file and link below a folder with its relative name, written with slashes, in a fixed order."""
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
+        if path.is_file() or path.is_symlink():
             yield path.relative_to(folder).as_posix(), path
 
 
@@ -176,6 +176,10 @@ def _function_files(plan: Plan, out: Path) -> Iterator[tuple[str, Path]]:
             )
         if hidden or path.name.startswith(".") or _matches(name.lower(), _LEFT_OUT) or name == "config.json":
             continue
+        if not path.is_file():
+            raise setup_error(
+                f"{name} is a link to a folder, or to nothing", "copy what it is to lead to, or --exclude it"
+            )
         if _is_bundle(path):
             continue
         if not path.resolve().is_relative_to(folder):

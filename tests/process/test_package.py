@@ -358,6 +358,17 @@ def test_a_link_that_leads_out_is_refused(pip: _Pip, function: Path, tmp_path: P
         build(tmp_path, "scf", function=(function, "main"))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links")
+@pytest.mark.parametrize("target", ["../shared", "nowhere"])
+def test_a_link_that_is_no_files_is_refused(target: str, pip: _Pip, function: Path, tmp_path: Path) -> None:
+    """Left out without a word, what the function imports from there would be missing on the platform alone."""
+    (function.parent.parent / "shared").mkdir(exist_ok=True)
+    (function.parent / "lib").symlink_to(target)
+    with pytest.raises(CloudError, match="lib is a link to a folder, or to nothing; copy what"):
+        build(tmp_path, "scf", function=(function, "main"))
+    build(tmp_path, "scf", function=(function, "main"), exclude=("lib",))
+
+
 def test_a_bundle_that_cannot_be_written_leaves_nothing_half(pip: _Pip, permitted: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out" / "a.zip"
     folder.mkdir(parents=True)
