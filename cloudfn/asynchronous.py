@@ -79,7 +79,14 @@ class Aio:
         """Return one of the SDK's other functions: `await cloud.aio.uploadFile({...})`."""
         if name.startswith("_") or name not in self._functions:
             raise AttributeError(f"aio has no attribute {name!r}", name=name, obj=self)
-        return lambda options=None, /, **keywords: run(self._functions[name], options, keywords)
+        work = self._functions[name]
+
+        def later(options: Mapping[str, Any] | None = None, /, **keywords: Any) -> Any:
+            return run(work, options, keywords)
+
+        later.__name__ = later.__qualname__ = name
+        later.__doc__ = f"Make the call `{name}` of `Cloud` in a thread: awaited, it returns and raises as that does."
+        return later
 
     @property
     def openapi(self) -> AsyncOpenApi:
@@ -92,6 +99,12 @@ class AsyncOpenApi:
 
     def __init__(self, openapi: Synchronous) -> None:
         self._openapi = openapi
+        self.__doc__ = openapi.__doc__  # help() shows an object's own text: the call's parameters
+
+    @property
+    def __signature__(self) -> Any:
+        """Return the call's parameters, for interactive help and `inspect`."""
+        return self._openapi.__signature__
 
     def __repr__(self) -> str:
         return f"aio.{self._openapi!r}"

@@ -36,6 +36,8 @@ _log = logging.getLogger("cloudfn")
 
 
 class _Env(enum.Enum):
+    """`DYNAMIC_CURRENT_ENV`: the environment that the function runs in, looked up when a call is made."""
+
     DYNAMIC_CURRENT_ENV = "DYNAMIC_CURRENT_ENV"
 
     def __repr__(self) -> str:
@@ -159,12 +161,25 @@ class Cloud:
         result: Mapping[str, Any],
         *,
         size: tuple[int | None, int | None] | None = None,
-        **options: Any,
+        format: str | None = None,  # noqa: A002 - the word that Pillow and users have for it
+        quality: int | None = None,
+        max_megapixels: float | None = None,
+        max_jpeg_megapixels: float | None = None,
     ) -> list[bytes]:
-        """Cut a picture; `picture` is the one that `aiCrop` got: its parameters, an `img`, a URL or a fileID.
+        """Cut a picture into one for each box of `result`, in order; return each as an encoded file's bytes.
 
-        It may also be anything that `cloudfn.boxes.cut` takes; see there for the rest. Raises as both that and
-        `downloadFile` do, and CloudError -601002 before any network where the engine is not installed.
+        `picture` is the one that `aiCrop` got: its parameters, an `img`, a URL, a fileID, a `pathlib.Path` or bytes; a
+        string is never a path. `result` is what `aiCrop` returned, whoever answered: corners in pixels of the picture
+        as displayed, right and bottom inclusive.
+
+        The Exif orientation is applied, format and colour profile are kept, all other metadata is dropped; pixels are
+        exact where the format is lossless. `size` is the (width, height) in pixels that each is scaled to; where one of
+        them is None, it follows from the other. `format` is "jpeg", "png" or "webp", `quality` 1 to 100. The limits, in
+        millions of pixels, are those of the settings unless they are set here.
+
+        Raises ValueError and TypeError for wrong arguments, before any network; OSError where a path cannot be read;
+        CloudError 101000 for a URL, 101002 for a picture that cannot be read, -503003 for a missing file, -601002 where
+        the engine is not installed, -1 where a URL or a fileID comes before `init`.
         """
         try:
             from cloudfn import boxes, crop
@@ -190,7 +205,16 @@ class Cloud:
             call = _of_this_invocation(Call("cut", {}), in_force)
             picture = fetched(picture, in_force, seconds=call.deadline.left)
         try:
-            return boxes.cut(picture, result, size=size, **options)
+            chosen = settings.in_force(self._arguments or ())
+            return boxes.cut(
+                picture,
+                result,
+                size=size,
+                format=format,
+                quality=quality,
+                max_megapixels=chosen.max_megapixels if max_megapixels is None else max_megapixels,
+                max_jpeg_megapixels=chosen.max_jpeg_megapixels if max_jpeg_megapixels is None else max_jpeg_megapixels,
+            )
         except _SHORTAGES as error:
             raise shortage(error, "cut") from error
 
@@ -354,6 +378,13 @@ def _awaited(call: Callable[[], dict[str, Any]]) -> Any:
     return call()
 
 
+_RAISES = (
+    "Raises CloudError: -1 before init, -604101 where config.json does not grant the call, -401002 and -401003 for\n"
+    "wrong parameters, -604102 when the time is over, -601003 where WeChat is not reached, else WeChat's own codes,\n"
+    "which `cloudfn explain CODE` explains. Source: WeChat's API documentation and wx-server-sdk 4.0.2."
+)
+
+
 @lru_cache
 def _described(api: apis.Api) -> str:
     """Return the documentation of a call, made from its schema."""
@@ -363,7 +394,9 @@ def _described(api: apis.Api) -> str:
         "",
     ]
     lines += [f"    {name}: {schema['properties'][name].get('description', '')}" for name in api.fields]
-    return "\n".join([*lines, "", f"It takes {schema['description']}, or the same as keywords."])
+    lines += ["", f"It takes {schema['description']}, or the same as keywords."]
+    lines += [schema.get("$comment", "The result is WeChat's, with names in camelCase, errMsg and errCode 0.")]
+    return "\n".join([*lines, "", _RAISES])
 
 
 def _in_event_loop() -> bool:

@@ -121,6 +121,7 @@ def make_main(*, raise_errors: bool = False, **settings: Any) -> Handler:
     job = _Job(run, own=False, raise_errors=raise_errors, methods=("GET", "HEAD", "OPTIONS", "POST"))
 
     def main(event: Any, context: Any = None) -> Any:
+        """Make the cloud call img.aiCrop for an event of any platform, and answer as it wants: see `make_main`."""
         return _answer(job, event, context)
 
     setattr(main, _MARK, True)

@@ -149,4 +149,4 @@ _KEYWORDS: Mapping[str, Callable[[Any, Mapping[str, Any]], Check]] = {
     "const": _const,
     "pattern": _pattern,
 }
-_ANNOTATIONS = {"$schema", "title", "description", "format"}
+_ANNOTATIONS = {"$schema", "$comment", "title", "description", "format"}

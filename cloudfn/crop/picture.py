@@ -164,7 +164,7 @@ def open_image(picture: Bytes, limits: Limits) -> tuple[ImageFile.ImageFile, int
         raise refusal(
             f"the picture has {width}x{height} pixels, {width * height / 1e6:.1f} megapixels; "
             f"the limit for this kind is {max(limit, 0):.3g}",
-            f"make it smaller{other}, or raise {setting}",
+            f"make it smaller{other}, or raise {setting} ({setting.removeprefix('CLOUDFN_').lower()} in Python)",
             Limit(max(limit, 0), "megapixels", setting),
         )
     limits.check_time(width * height * (_NANOSECONDS[name] * max(1, scans)) / 1e9)

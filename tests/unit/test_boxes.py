@@ -140,6 +140,14 @@ def test_a_quality_that_is_none(quality: Any) -> None:
         cloud.cut(turned("PNG"), RESULT, quality=quality)
 
 
+def test_the_limits_are_those_of_the_settings() -> None:
+    small = cloud.Cloud(max_megapixels=0.001)
+    with pytest.raises(CloudError) as raised:
+        small.cut(turned("PNG"), RESULT)
+    assert raised.value.hint.endswith("raise CLOUDFN_MAX_MEGAPIXELS (max_megapixels in Python)")
+    assert len(small.cut(turned("PNG"), RESULT, max_megapixels=1)) == 2
+
+
 def test_what_is_no_picture_is_refused() -> None:
     with pytest.raises(CloudError) as caught:
         cloud.cut(b"nothing", RESULT)

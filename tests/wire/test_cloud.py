@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import re
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 import cloudfn as cloud
-from cloudfn import CloudError
+from cloudfn import CloudError, storage
 from cloudfn.cloud import _Default
 from tests.conftest import TESTS, vectors
 from tests.support.recording import OK, RecordingServer, http
@@ -196,6 +197,20 @@ def test_the_public_names_are_all_there_and_no_submodule_has_one() -> None:
     assert {name for name in cloud.__all__ if getattr(cloud, name) is not None} == set(cloud.__all__)
     assert not set(cloud.__all__) & {module.name for module in pkgutil.iter_modules(cloud.__path__)}
     assert set(OK) >= {"errcode", "results"}
+
+
+def test_every_public_name_is_documented() -> None:
+    values = {name: getattr(cloud, name) for name in cloud.__all__}
+    values |= {f"Cloud.{name}": value for name, value in vars(cloud.Cloud).items() if not name.startswith("_")}
+    values |= {f"aio.{name}": getattr(cloud.aio, name) for name in ("openapi", *storage.FUNCTIONS)}
+    values |= {"handler.main": cloud.handler.main, "aio.aiCrop": cloud.aio.openapi.img.aiCrop}
+    for room in (cloud.crop, cloud.batch, cloud.testing):
+        values |= {f"{room.__name__}.{name}": getattr(room, name) for name in room.__all__}
+    assert [name for name, value in values.items() if not value.__doc__] == []
+    for call in (cloud.openapi.img.aiCrop, cloud.aio.openapi.img.aiCrop):
+        assert all(said in (call.__doc__ or "") for said in ("right and bottom inclusive", "-604101", "at most five"))
+        assert list(inspect.signature(call).parameters) == ["imgUrl", "ratios", "img"]
+    assert {"size", "format", "quality"} <= inspect.signature(cloud.cut).parameters.keys()
 
 
 def test_config_json_beside_the_file_that_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
