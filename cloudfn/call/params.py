@@ -258,13 +258,15 @@ def _media(api: Api, name: str, value: Mapping[str, Any]) -> Media:
 
 
 def _ratios(api: Api, name: str, value: object) -> Ratios | None:
+    limit = api.schema()["properties"][name]["maxItems"]
     if isinstance(value, str):
-        items: list[object] = list(value.split(",")) if value.strip() else []
+        count = value.count(",") + 1
+        items: list[object] = list(value.split(",", limit)) if value.strip() else []
     else:
         items = list(value) if isinstance(value, (list, tuple)) else [value]
-    limit = api.schema()["properties"][name]["maxItems"]
+        count = len(items)
     if len(items) > limit:
-        raise _refusal(api, name, f"{len(items)} aspect ratios", f"at most {limit}")
+        raise _refusal(api, name, f"{count} aspect ratios", f"at most {limit}")
     pairs = [_ratio(api, name, item) for item in items]
     return Ratios(",".join(text for text, _ in pairs), tuple(number for _, number in pairs)) if pairs else None
 
