@@ -264,7 +264,7 @@ class Cloud:
             if call.names_file:
                 from cloudfn import storage
 
-                call = storage.resolved(call, self._files_for(in_force))
+                backend = storage.Resolved(backend, self._files_for(in_force))
             result = perform(call, backend, convert_case=convert_case)
             return _Unawaited(result) if _in_event_loop() else result
         except CloudError as error:

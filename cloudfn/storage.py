@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from cloudfn import settings
 from cloudfn.backends.files import Files
+from cloudfn.backends.wrappers import Wrapper
 from cloudfn.call import media, storage
-from cloudfn.call.values import FILE_ID, Call, Media
+from cloudfn.call.values import FILE_ID, Backend, Call, Media, Trace
 from cloudfn.errors import CloudError
 
 _log = logging.getLogger("cloudfn")
@@ -77,11 +78,19 @@ def perform(call: Call, kept: Files, parameters: Any) -> dict[str, Any]:
         _log.info("api=%(api)s code=%(code)s milliseconds=%(milliseconds)s", facts, extra=facts)
 
 
-def resolved(call: Call, kept: Files) -> Call:
-    """Return the call with each fileID among its URLs turned into a link or, for files in a folder, the picture.
+class Resolved(Wrapper):
+    """A backend that gets each fileID among a call's URLs as a link or, from a folder, as the picture itself."""
 
-    Raises `CloudError`: -503003 and the like, named as the call's own.
-    """
+    def __init__(self, backend: Backend, kept: Files) -> None:
+        super().__init__(backend)
+        self._kept = kept
+
+    def __call__(self, call: Call, trace: Trace) -> dict[str, Any]:
+        """Answer `call`; raise `CloudError` -503003 and the like, named as the call's own."""
+        return self._backend(_resolved(call, self._kept), trace)
+
+
+def _resolved(call: Call, kept: Files) -> Call:
     params: dict[str, Any] = {}
     for name, value in call.params.items():
         target = kept.resolve(call, value) if _is_file_id(value) else value

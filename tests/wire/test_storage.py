@@ -13,6 +13,7 @@ import pytest
 
 import cloudfn as cloud
 from cloudfn import CloudError
+from cloudfn.cloud import _Default
 from tests.conftest import vectors
 from tests.support.recording import OK, RecordingServer, http
 from tests.support.secrecy import assert_no_secret
@@ -290,11 +291,16 @@ def test_a_crop_whose_fileid_takes_all_the_time(server: RecordingServer, permitt
     assert (raised.value.errCode, len(server.requests)) == (-604102, 1)
 
 
-def test_a_file_that_is_not_there_is_no_crop(instance: cloud.Cloud, server: RecordingServer, permitted: Path) -> None:
+def test_a_file_that_is_not_there_is_no_crop(
+    instance: cloud.Cloud, server: RecordingServer, permitted: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "cloudfn")
     server.answers = [http({"errcode": 0, "file_list": [{"fileid": FILE, "status": -503003, "errmsg": "x"}]})]
     with pytest.raises(CloudError) as raised:
         instance.openapi.img.aiCrop(imgUrl=FILE)
     assert raised.value.to_dict() == {"errCode": -503003, "errMsg": "openapi.img.aiCrop:fail storage file not exists"}
+    (record,) = (record for record in caplog.records if record.levelname == "INFO")
+    assert (record.api, record.code) == ("img.aiCrop", -503003)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -327,7 +333,7 @@ def test_without_an_environment_or_a_folder() -> None:
 
 def test_before_init() -> None:
     with pytest.raises(CloudError, match="please call init first"):
-        cloud.getTempFileURL(fileList=[FILE])
+        _Default().getTempFileURL(fileList=[FILE])  # the package's own one may be ready since another test
 
 
 @pytest.fixture
