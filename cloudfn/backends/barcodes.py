@@ -44,17 +44,19 @@ def check_installed() -> None:
 
 
 def scan(
-    picture: bytes | bytearray | memoryview, *, max_megapixels: float, max_jpeg_megapixels: float
+    picture: bytes | bytearray | memoryview, *, max_megapixels: float, max_jpeg_megapixels: float, seconds: float
 ) -> dict[str, Any]:
     """Return WeChat's JSON: `code_results`, each with type_name, data and, for QR and DataMatrix, pos; and `img_size`.
 
-    Corners are pixels of the picture as displayed. Raises `CloudError`: 101002 for anything but a picture, -601002 if
-    zxing-cpp is not installed.
+    Corners are pixels of the picture as displayed. Raises `CloudError`: 101002 for anything but a picture, -604102 for
+    one that would take more than these seconds, -601002 if zxing-cpp is not installed.
     """
     check_installed()
     import zxingcpp
 
-    pixels, size = crop.grey(picture, max_megapixels=max_megapixels, max_jpeg_megapixels=max_jpeg_megapixels)
+    pixels, size = crop.grey(
+        picture, max_megapixels=max_megapixels, max_jpeg_megapixels=max_jpeg_megapixels, seconds=seconds
+    )
     codes = [_described(code) for code in zxingcpp.read_barcodes(pixels)]
     return {"errcode": 0, "errmsg": "ok", "code_results": codes, "img_size": {"w": size.width, "h": size.height}}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from cloudfn import crop
@@ -44,7 +44,14 @@ class Local:
         self.check(call.api)
         try:
             trace.attempts = 1
-            return _ANSWERS[call.api].answer(call, self._find, self._settings, trace)
+            picture = self._picture(call)
+            trace.bytes = len(picture)
+            limits = {
+                "max_megapixels": self._settings.max_megapixels,
+                "max_jpeg_megapixels": self._settings.max_jpeg_megapixels,
+                "seconds": call.deadline.left,
+            }
+            return _ANSWERS[call.api].answer(picture, call, self._find, limits)
         except CloudError as error:
             raise named(error, call.api) from error
 
@@ -68,26 +75,18 @@ class Local:
     def close(self) -> None:
         """Do nothing: the engine has no connections."""
 
+    def _picture(self, call: Call) -> Bytes:
+        if "img" not in call.params:
+            return fetched(call.params["imgUrl"], self._settings, seconds=call.deadline.left)
+        picture: Bytes = call.params["img"].value
+        if len(picture) >= _WECHAT_TAKES:
+            _log.warning("openapi.%s: the picture has %d bytes; WeChat takes less than 2 MB", call.api, len(picture))
+        return picture
 
-def _warn_of_size(api: str, picture: Bytes) -> None:
-    """Warn that WeChat would refuse, or might refuse, a picture that the engine accepts."""
-    if len(picture) >= _WECHAT_TAKES:
-        _log.warning("openapi.%s: the picture has %d bytes; WeChat takes less than 2 MB", api, len(picture))
 
-
-def _ai_crop(call: Call, find: Find, settings: Settings, trace: Trace) -> dict[str, Any]:
-    picture = call.params["img"].value if "img" in call.params else _fetched(call, settings)
-    trace.bytes = len(picture)
-    if "img" in call.params:
-        _warn_of_size(call.api, picture)
+def _ai_crop(picture: Bytes, call: Call, find: Find, limits: Mapping[str, float]) -> dict[str, Any]:
     ratios = call.params["ratios"].values if "ratios" in call.params else ()
-    result = find(
-        picture,
-        ratios,
-        max_megapixels=settings.max_megapixels,
-        max_jpeg_megapixels=settings.max_jpeg_megapixels,
-        seconds=call.deadline.left,
-    )
+    result = find(picture, ratios, **limits)
     return {
         "errcode": 0,
         "errmsg": "ok",
@@ -96,8 +95,8 @@ def _ai_crop(call: Call, find: Find, settings: Settings, trace: Trace) -> dict[s
     }
 
 
-def _fetched(call: Call, settings: Settings) -> bytes:
-    return fetched(call.params["imgUrl"], settings, seconds=call.deadline.left)
+def _scan(picture: Bytes, _call: Call, _find: Find, limits: Mapping[str, float]) -> dict[str, Any]:
+    return scan(picture, **limits)
 
 
 def fetched(
@@ -121,17 +120,11 @@ def fetched(
     )
 
 
-def _scan(call: Call, _find: Find, settings: Settings, trace: Trace) -> dict[str, Any]:
-    picture = call.params["img"].value if "img" in call.params else _fetched(call, settings)
-    trace.bytes = len(picture)
-    return scan(picture, max_megapixels=settings.max_megapixels, max_jpeg_megapixels=settings.max_jpeg_megapixels)
-
-
 class _Answer(NamedTuple):
     """How an API is answered, and what raises CloudError -601002 where a package for it is missing."""
 
     check_installed: Callable[[], None]
-    answer: Callable[[Call, Find, Settings, Trace], dict[str, Any]]
+    answer: Callable[[Bytes, Call, Find, Mapping[str, float]], dict[str, Any]]
 
 
 _ANSWERS = {

@@ -106,10 +106,14 @@ def cut(
 
 
 def grey(
-    picture: bytes | bytearray | memoryview, *, max_megapixels: float = 24, max_jpeg_megapixels: float = 100
+    picture: bytes | bytearray | memoryview,
+    *,
+    max_megapixels: float = 24,
+    max_jpeg_megapixels: float = 100,
+    seconds: float | None = None,
 ) -> tuple[npt.NDArray[np.uint8], Size]:
     """Return the picture as displayed, in grey, uint8 of shape (height, width), and its size; raises as `find` does."""
-    limits = _limits(max_megapixels, max_jpeg_megapixels)
+    limits = _limits(max_megapixels, max_jpeg_megapixels, seconds)
     import numpy as np
 
     from cloudfn.crop.picture import open_upright

@@ -320,3 +320,14 @@ def test_a_link_is_of_its_file_and_its_method_alone(tmp_path: Path) -> None:
         forged = {"Signature": f"{sign[2]}-{sign[0]}"}
         assert requests.put(url.partition("?")[0], data=b"x", headers=forged, timeout=10).status_code == 403
     assert (tmp_path / "a.txt").read_text() == "a"
+
+
+def test_codes_are_read_under_the_same_limits_as_crops(permitted: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The header tells that a picture takes longer than there is time; WeChat's own limit is named."""
+    (permitted / "config.json").write_text('{"permissions": {"openapi": ["img.scanQRCode"]}}')
+    file = io.BytesIO()
+    Image.new("L", (4000, 4000)).save(file, "PNG", compress_level=0)
+    with pytest.raises(CloudError) as raised:
+        cloud.Cloud(backend="local", timeout=0.01).openapi.img.scanQRCode(img=file.getvalue())
+    assert raised.value.errCode == -604102
+    assert "WeChat takes less than 2 MB" in caplog.text
