@@ -162,16 +162,14 @@ def _stdin(stdin: BinaryIO | None) -> Iterator[Item]:
 
 def _manifest(source: str, read: Callable[[IO[bytes], str], Iterator[Item]]) -> Iterator[Item]:
     """Yield the pictures that a file lists; paths are relative to the working directory, as on the command line."""
+    if store.is_http(source):  # the fetch that reaches nothing private is for pictures
+        raise setup_error(f"{store.shown(source)} is a list behind http", "download it, and name the file")
     try:
-        if store.is_url(source):
-            import fsspec
-
-            opened = fsspec.open(source, "rb")
-        else:
-            opened = open(source, "rb")  # noqa: PTH123, SIM115 - it is closed two lines below
-        with opened as file:
+        with store.opened(source) as file:
             yield from read(file, store.shown(source))
-    except (OSError, ValueError, ImportError) as error:
+    except CloudError:
+        raise
+    except Exception as error:  # noqa: BLE001 - fsspec's file systems raise what their clients raise
         raise setup_error(
             f"the list {store.shown(source)} cannot be read: {store.why(error)}", "check its name and permissions"
         ) from None

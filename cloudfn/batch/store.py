@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from cloudfn.errors import CloudError, Limit, missing_extra, picture_error, refusal
@@ -97,6 +98,15 @@ def read(source: str, largest_url: int) -> bytes:
         limit = Limit(largest, "bytes", "CLOUDFN_MAX_URL_MIB" if is_url(source) else "")
         raise picture_error(101002, "invalid image data", problem, cure, limit=limit)
     return data
+
+
+def opened(source: str) -> BinaryIO:
+    """Open a file to be read line by line; not for http. Raises what the file system raises, and as `file_system`."""
+    if not is_url(source):
+        return open(source, "rb")  # noqa: PTH123 - as above
+    system, path = file_system(source)
+    # Not every file of fsspec knows how to read a line of at most so many bytes.
+    return io.BufferedReader(system.open(path, "rb"))
 
 
 def write(target: str, data: bytes) -> None:

@@ -631,6 +631,17 @@ def test_a_bucket(run: Run, tmp_path: Path) -> None:
         assert all(line["cut"][0].startswith("s3://photos/cut/") for line in lines)
         (gone,) = (json.loads(text) for text in run("batch", "s3://photos/no.jpg", **environment).stdout.splitlines())
         assert gone["errCode"] == -401002
+        client.put_object(
+            Bucket="photos", Key="list.csv", Body=b"path,ratios\ns3://photos/in/1/1.jpg,2\n" + b"x" * 70_000
+        )
+        listed = run("batch", "s3://photos/list.csv", **environment)
+        lines = [json.loads(text) for text in listed.stdout.splitlines()]
+        assert [(line["input"], line["errCode"]) for line in lines] == [
+            ("s3://photos/in/1/1.jpg", 0),
+            ("s3://photos/list.csv:3", -401002),
+        ]
+        gone = run("batch", "s3://photos/no.jsonl", **environment)
+        assert (gone.returncode, "s3://photos/no.jsonl cannot be read" in gone.stderr) == (3, True)
     finally:
         bucket.stop()
 

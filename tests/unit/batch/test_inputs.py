@@ -136,6 +136,13 @@ def test_a_list_that_is_not_there_is_told_at_once(name: str, folder: Path) -> No
         listed(name)
 
 
+@pytest.mark.parametrize("name", ["http://127.0.0.1:9/l.txt", "HTTPS://example.com/l.jsonl"])
+def test_a_list_behind_http_is_not_fetched(name: str) -> None:
+    """fsspec would, from private addresses too."""
+    with pytest.raises(CloudError, match="is a list behind http; download it"):
+        listed(name)
+
+
 def test_a_csv_without_a_column_for_the_picture(folder: Path) -> None:
     (folder / "l.csv").write_text("name\na.jpg\n")
     with pytest.raises(CloudError, match="names no column"):
