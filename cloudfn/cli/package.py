@@ -37,6 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
         wrong_use("package", f"--python {arguments.python}: expected a version from 3.10 on, such as 3.12")
     if not arguments.list and (arguments.out is None or arguments.out.suffix.lower() != ".zip"):
         wrong_use("package", f"--out {arguments.out or ''}: expected the name of a zip file, such as function.zip")
+    if not arguments.list and not arguments.out.absolute().parent.is_dir():
+        wrong_use(
+            "package", f"--out {arguments.out}: there is no folder {arguments.out.parent}: make it, or name another"
+        )
     plan = Plan(
         host=HOSTS[arguments.platform],
         backend=arguments.backend,

@@ -15,8 +15,9 @@ CONFIGURATION = frozenset((-601002, -604101, 41001))
 
 def report(error: CloudError, about: str = "") -> None:
     """Print the failure and its cure to stderr, in the facts' plain words where there are any."""
-    said = error.facts.problem or error.errMsg
-    print(f"cloudfn: {about + ': ' if about else ''}{said} (errCode {error.errCode})", file=sys.stderr)
+    said = error.facts.problem or error.errMsg.removeprefix(f"openapi.{error.api}:fail ")
+    about = "" if said.startswith(about) else f"{about}: "
+    print(f"cloudfn: {about}{said} (errCode {error.errCode})", file=sys.stderr)
     cure = error.facts.cure or error.hint
     if cure:
         print(f"  {cure}", file=sys.stderr)

@@ -224,6 +224,15 @@ def test_crop_with_wechat(run: Run, server: RecordingServer, photo: Any) -> None
     assert run("crop", photo("chelsea.jpg"), "--backend", "wechat").returncode == 3
 
 
+def test_a_failure_is_told_once_and_without_the_words_of_the_wire(run: Run, photo: Any) -> None:
+    nobody = "http://127.0.0.1:1"
+    done = run("crop", photo("chelsea.jpg"), "--backend", "wechat", WX_ACCESS_TOKEN="t0ken", CLOUDFN_API_BASE=nobody)
+    assert done.stderr.startswith(f"cloudfn: {photo('chelsea.jpg')}: network error: ConnectionRefusedError")
+    assert "(to 127.0.0.1:1) (errCode -601003)" in done.stderr
+    done = run("crop", "http://127.0.0.1/a.jpg")
+    assert done.stderr.startswith("cloudfn: http://127.0.0.1/a.jpg: the host 127.0.0.1 has the loopback address")
+
+
 def test_crop_of_a_url(run: Run, permitted: Path, server: RecordingServer, photo: Any) -> None:
     server.answers = [http(photo("coffee.jpg").read_bytes(), content_type="image/jpeg")]
     url = f"{server.url}/shop/coffee.jpg?x=1"

@@ -483,6 +483,7 @@ def test_the_first_call_loads_nothing(
         ["--platform", "azure", "--out", "a.zip"],
         ["--platform", "scf", "--out", "a.tar"],
         ["--platform", "scf", "--out", "a"],
+        ["--platform", "scf", "--out", "nowhere/a.zip"],
         ["--platform", "nowhere", "--out", "a.zip"],
         ["--platform", "scf", "--out", "a.zip", "--python", "3.9"],
         ["--platform", "scf", "--out", "a.zip", "--function", "none.py:main"],
