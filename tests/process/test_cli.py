@@ -376,7 +376,7 @@ def test_interrupted(permitted: Path, server: RecordingServer) -> None:
 
 def test_the_same_ratio_twice_makes_two_files(run: Run, permitted: Path, photo: Any) -> None:
     assert run("crop", photo("chelsea.jpg"), "--ratios", "1,1", "--out", "cut").returncode == 0
-    assert sorted(path.name for path in (permitted / "cut").iterdir()) == ["chelsea-1-2.jpg", "chelsea-1.jpg"]
+    assert sorted(path.name for path in (permitted / "cut").iterdir()) == ["chelsea-1.jpg", "chelsea-1_2.jpg"]
 
 
 def test_version_and_no_command(run: Run) -> None:
