@@ -61,8 +61,9 @@ _LEFT_OUT = ("__pycache__", "*.pyc", "*.zip", "*.tar", "*.tar.gz", "*.tgz", "*.w
 # In lower case; names are compared without regard to it.
 _SECRETS = (
     *(".env", ".env.*", "env.*", "*.env", ".netrc", ".npmrc", ".pypirc", "id_*", "*.tfstate", "*.tfstate.*"),
-    *("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "credentials*", "secrets.*", "service-account*.json"),
-    *("service_account*.json", "cloudbase_access_token"),
+    *("*.pem", "*.key", "*.p12", "*.pfx", "*.ppk", "*.jks", "*.keystore", "*.kdbx", "kubeconfig", "credentials*"),
+    *("*secret.*", "*secrets.*", "client_secret*", "client-secret*", "*access_token*", "service-account*.json"),
+    "service_account*.json",
 )
 _NO_SECRETS = ("*.example", "*.sample", "*.py", "*.jpg", "*.jpeg", "*.png", "*.webp")
 _SHORTEST_SECRET = 8

@@ -301,6 +301,14 @@ def test_the_requirements_are_the_distributions() -> None:
         *(".env", ".env.production", "deep/.env", "prod.env", "wx.pem", "id_rsa", "credentials.json", "a/secrets.yaml"),
         *("WX.PEM", "env.production", "service-account-prod.json", "terraform.tfstate", "terraform.tfstate.backup"),
         *("credentials", "Credentials-2.csv", "ID_ED25519", "id_deploy", "a/.Env.local"),
+        *(
+            "client_secret_1-apps.json",
+            "AppSecret.txt",
+            "secret.json",
+            "wx-access_token.json",
+            "login.ppk",
+            "kubeconfig",
+        ),
     ],
 )
 def test_a_secret_is_refused_by_name(name: str, pip: _Pip, function: Path, tmp_path: Path) -> None:
