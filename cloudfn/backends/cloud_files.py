@@ -16,13 +16,17 @@ from cloudfn.call.reply import errcode
 from cloudfn.call.storage import Wanted, link, outcome
 from cloudfn.call.values import Call, Media
 from cloudfn.codes import CODES
-from cloudfn.errors import Limit, failure, too_late
+from cloudfn.errors import CloudError, Limit, failure, too_late
 from cloudfn.net.transport import ENCODED, OutgoingRequest, TooLargeError, Transport, TransportError
 from cloudfn.secret import Secret
 from cloudfn.settings import Settings
 
 _FAILED = -503001
 _NOTHING = Secret("")
+_WORDS = {
+    -601001: "wechat server internal error, the file's answer is cut off or no HTTP: ",
+    -601003: "network error: ",
+}
 _MIB = 1024 * 1024
 _LINK_AGE = 600  # seconds; the same as wx-server-sdk requests for a download
 
@@ -75,6 +79,7 @@ class CloudFiles:
         if links[0]["status"]:
             raise failure(call.api, links[0]["status"], links[0]["errMsg"])
         url: str = links[0]["tempFileURL"]
+        self._checked(call, Secret(url))
         return url
 
     def download(self, call: Call, file_id: str) -> bytes:
@@ -86,6 +91,11 @@ class CloudFiles:
 
     def upload(self, call: Call, path: str, content: bytes) -> str:
         """Request the file's address from WeChat, and send the file there as a form, its bytes last."""
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            cure = "give a cloudPath that is text: there is half a surrogate pair in it"
+            raise failure(call.api, _FAILED, CODES[_FAILED].text, cure=cure) from None
         answer = self._ask(call, "/tcb/uploadfile", {"path": path})
         place = {name: Secret(value) for name, value in answer.items() if isinstance(value, str)}
         del answer  # the signature in it gives away the place of the file
@@ -112,11 +122,16 @@ class CloudFiles:
             raise failure(call.api, code, str(answer.get("errmsg", "")))
         return answer
 
+    def _checked(self, call: Call, url: Secret) -> tuple[str, str, Secret]:
+        """Return an address's host, path and query; raise `CloudError` -601001 for one that cannot be right."""
+        parts = _split(url, self._settings.api_base)
+        if not parts[0]:
+            raise failure(call.api, -601001, "wechat server internal error, the address of the file is not https")
+        return parts
+
     def _move(self, call: Call, method: str, url: Secret, fields: Mapping[str, Any] | None = None) -> tuple[int, bytes]:
         """Return the status and the body of an exchange with the object storage, whose signed address is a secret."""
-        base, path, signed = _split(url, self._settings.api_base)
-        if not base:
-            raise failure(call.api, -601001, "wechat server internal error, the address of the file is not https")
+        base, path, signed = self._checked(call, url)
         body, content_type = multipart((fields or {}).items())
         request = OutgoingRequest(method, path, {}, body, content_type, signed)
         most = int(self._settings.max_url_mib * _MIB)
@@ -128,17 +143,24 @@ class CloudFiles:
                 try:
                     answer = transport.send(request, call.deadline)
                     return answer.status, bytes(answer.body)
-                except TooLargeError:
-                    limit = Limit(most, "bytes", "CLOUDFN_MAX_URL_MIB")
-                    problem = f"the file has more than {most:,} bytes; CLOUDFN_MAX_URL_MIB says how many"
-                    raise failure(call.api, _FAILED, problem, limit=limit) from None
                 except TransportError as error:
-                    if not error.unsent or not self._retries.pause(attempts, 0, call.deadline):
-                        if error.code == -604102:
-                            raise too_late(call.api, call.deadline.seconds) from None
-                        raise failure(call.api, error.code, error.text, retryable=error.retryable) from None
+                    failed = _failed(call, error, most)
+                    again = error.unsent and self._retries.pause(attempts, 0, call.deadline)
+                # Raised out here so that it keeps no exception that quotes the other side, and with it the address.
+                if not again:
+                    raise failed
         finally:
             transport.close()
+
+
+def _failed(call: Call, error: TransportError, most: int) -> CloudError:
+    if error.code == -604102:
+        return too_late(call.api, call.deadline.seconds)
+    if isinstance(error, TooLargeError):
+        words = f"the file has more than {most:,} bytes; CLOUDFN_MAX_URL_MIB says how many"
+        return failure(call.api, _FAILED, words, limit=Limit(most, "bytes", "CLOUDFN_MAX_URL_MIB"))
+    words = f"{_WORDS.get(error.code, '')}{type(error.__cause__ or error).__name__}"
+    return failure(call.api, error.code, words, retryable=error.retryable)
 
 
 def _split(url: Secret, api_base: str) -> tuple[str, str, Secret]:
@@ -146,12 +168,18 @@ def _split(url: Secret, api_base: str) -> tuple[str, str, Secret]:
 
     A server for tests keeps its files itself, so the plain http of the API's address counts too.
     """
-    parts = urlsplit(url.reveal())
+    try:
+        parts = urlsplit(url.reveal())
+        host, _port = parts.hostname or "", parts.port
+        host.encode("idna")
+        path = quote(parts.path or "/", safe=ENCODED)
+    except ValueError:
+        return "", "", _NOTHING
     base = f"{parts.scheme}://{parts.netloc}"
     own = urlsplit(api_base)
     safe = parts.scheme == "https" or (parts.scheme == "http" and base == f"{own.scheme}://{own.netloc}")
-    good = safe and parts.hostname and "@" not in parts.netloc
-    return base if good else "", quote(parts.path or "/", safe=ENCODED), Secret(parts.query)
+    good = safe and host and parts.netloc.isascii() and "@" not in parts.netloc and " " not in parts.netloc
+    return base if good and url.reveal().isprintable() else "", path, Secret(parts.query)
 
 
 def _id(item: Mapping[str, Any], file_id: str) -> str:

@@ -70,6 +70,10 @@ def echo_as_json(connection: socket.socket, request: Any) -> None:
     connection.sendall(http({"errcode": 40013, "errmsg": said, "other": said, "access_token": TOKEN}))
 
 
+def echo_as_no_http(connection: socket.socket, request: Any) -> None:
+    connection.sendall(f"{request.target} {request.body.decode('latin-1')}\r\n\r\n".encode())
+
+
 def reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
@@ -232,7 +236,7 @@ def test_an_interrupt_in_the_middle(reads: bool, permitted: Path) -> None:
     assert_nothing_kept(error)
 
 
-@pytest.mark.parametrize("answer", [http(b"no", status="403 No"), reset, silence, http(b"")[:-9], b"hello\r\n\r\n"])
+@pytest.mark.parametrize("answer", [http(b"no", status="403 No"), reset, silence, http(b"")[:-9], echo_as_no_http])
 @pytest.mark.parametrize("method", ["up", "down"])
 def test_a_file_on_its_way(method: str, answer: Any, server: RecordingServer) -> None:
     """The address of a file is signed, and its form too."""

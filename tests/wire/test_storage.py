@@ -243,6 +243,28 @@ def test_a_file_goes_through_the_proxy_as_the_call_does(server: RecordingServer)
     assert {request.method for request in server.requests[1:]} == {"CONNECT"}
 
 
+@pytest.mark.parametrize("method", ["up", "down", "crop"])
+@pytest.mark.parametrize(
+    "link",
+    [
+        *("https://[bad/a", "https://host:99999/a", "https://host:x/a", "https://é/a", "https://a..b/a", "//host/a"),
+        *("https://user@host/a", "https://ho st/a", "https:///a", "ftp://host/a", "", "\ud800", "https://\ud800/"),
+        *("https://host/\ud800", "https://host/?\ud800", "https://host/\r\nX: y"),
+    ],
+)
+def test_an_address_that_is_none(link: str, method: str, server: RecordingServer, permitted: Path) -> None:
+    links = [{"fileid": FILE, "status": 0, "download_url": link}]
+    server.answers = [http({"errcode": 0, "file_list": links, "url": link, "file_id": FILE})]
+    instance = cloud.Cloud(access_token=TOKEN, api_base=server.url, env="env-1", backend="wechat")
+    run: dict[str, Callable[[], Any]] = {
+        "up": lambda: instance.uploadFile(cloudPath="a", fileContent=b"x"),
+        "down": lambda: instance.downloadFile(fileID=FILE),
+        "crop": lambda: instance.openapi.img.aiCrop(imgUrl=FILE),
+    }
+    with pytest.raises(CloudError, match="is not https"):
+        run[method]()
+
+
 def test_a_file_that_is_larger_than_allowed(server: RecordingServer) -> None:
     links = [{"fileid": FILE, "status": 0, "download_url": server.at("/a.png")}]
     server.answers = [http({"errcode": 0, "file_list": links}), http(bytes(600_000))]
@@ -250,6 +272,12 @@ def test_a_file_that_is_larger_than_allowed(server: RecordingServer) -> None:
     with pytest.raises(CloudError, match="CLOUDFN_MAX_URL_MIB") as raised:
         instance.downloadFile(fileID=FILE)
     assert (raised.value.errCode, raised.value.http_status) == (-503001, 413)
+
+
+def test_a_path_that_is_no_text(instance: cloud.Cloud, server: RecordingServer) -> None:
+    with pytest.raises(CloudError, match="uploadFile:fail storage request fail") as raised:
+        instance.uploadFile(cloudPath="a\ud800.png", fileContent=b"x")
+    assert (raised.value.errCode, server.requests) == (-503001, [])
 
 
 class Broken(io.BytesIO):
