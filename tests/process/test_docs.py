@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from cloudfn.call.apis import APIS
 from cloudfn.server.faults import ENDPOINTS
@@ -82,6 +83,14 @@ def test_every_file_that_is_shown_has_its_name_above(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     shown = [(found[1], text[: found.start()].rstrip()) for found in re.finditer(r"<!-- file: (\S+) -->", text)]
     assert [name for name, above in shown if f"`{name}`" not in above.rpartition("\n\n")[2]] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_mark_of_markdown_is_left_on_the_rendered_page(page: Path) -> None:
+    """Beside a full-width sign `**` is no bold text, but two asterisks."""
+    html = MarkdownIt("commonmark").enable("table").render(page.read_text(encoding="utf-8"))
+    prose = re.sub(r"<code.*?</code>", "", html, flags=re.DOTALL)
+    assert [line for line in prose.splitlines() if re.search(r"\*\*|`|\]\(", line)] == []
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -24,6 +24,7 @@ from cloudfn import cli
 from cloudfn.call.apis import APIS
 from cloudfn.codes import CODES
 from cloudfn.hosts import HOSTS, Host
+from cloudfn.secret import Secret
 from cloudfn.settings import table
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +104,8 @@ def _settings(chinese: bool) -> str:
     rows = []
     for setting in table():
         default = setting.default or ""
+        if isinstance(default, Secret):  # the value may be one, the default is none
+            default = default.reveal()
         shown = f"{default:g}" if isinstance(default, float) else str(default)
         meaning = setting.metadata["meaning"]
         rows.append(f"| `{setting.metadata['name']}` | `{setting.name}` | {said.get(meaning, meaning)} | {shown} |")
