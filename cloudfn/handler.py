@@ -31,7 +31,7 @@ from cloudfn import invocation, platforms, settings
 from cloudfn.call.apis import Api
 from cloudfn.call.params import misspelt, read_event
 from cloudfn.call.values import Call
-from cloudfn.cloud import Cloud
+from cloudfn.cloud import Cloud, get_wx_context
 from cloudfn.errors import CloudError, refusal
 from cloudfn.invocation import Invocation
 from cloudfn.platforms import answers, cloudevents, events, told, wsgi
@@ -227,7 +227,7 @@ def _answer(job: _Job, event: Any, context: Any) -> Any:
         with invocation.running(known):
             data = form.data() if job.own else form.parameters()
             brought = None if form.caller else form.data()
-            about = Context(form.name, None, {}, event, context, known.request_id, brought)
+            about = Context(form.name, None, get_wx_context(), event, context, known.request_id, brought)
             result = _finished(job.run(data, about))
             if not form.caller and (code := answers.failed(result)):
                 raise CloudError(code, str(result["errMsg"]))
@@ -287,7 +287,7 @@ def _reply_to(job: _Job, form: HttpForm, request: Request, known: Invocation) ->
             data = parameters(request, strict=not job.own)
         else:
             data = brought if job.own else cloudevents.call_of(brought)
-        about = Context(form.name, request, known.caller or {}, form.event, form.context, known.request_id, brought)
+        about = Context(form.name, request, get_wx_context(), form.event, form.context, known.request_id, brought)
         return answers.of_result(_finished(job.run(data, about)))
 
 

@@ -46,6 +46,20 @@ def test_a_direct_event_comes_as_it_is() -> None:
     assert echo(sample("scf-timer-captured"))["event"]["Message"] == "argument"
 
 
+@pytest.mark.parametrize("form", ["direct", "scf_url", "cloudbase"])
+def test_the_caller_is_the_one_that_getwxcontext_gives(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WX_CONTEXT_KEYS", "WX_OPENID,WX_API_TOKEN")
+    monkeypatch.setenv("WX_OPENID", "o-123")
+    monkeypatch.setenv("WX_API_TOKEN", "t0ken")
+    seen: list[Any] = []
+    keep = cloud.function(lambda event, context: seen.append((dict(context.caller), cloud.get_wx_context())))
+    if form == "direct":
+        keep({"a": 1}, None)
+    else:
+        call(keep, form, Sent(method="GET"))
+    assert seen == [({"OPENID": "o-123"}, {"OPENID": "o-123"})]
+
+
 def test_the_samples_reach_the_function() -> None:
     assert events.seen(echo(sample("scf-function-url"))).json["event"] == {"a": "1", "b": "2", "test": "hello world"}
     assert events.seen(echo(sample("scf-api-gateway"))).json["event"] == {"foo": "bar", "bob": "alice", "test": "body"}
