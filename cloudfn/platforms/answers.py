@@ -144,9 +144,17 @@ def _dumped(value: Any) -> bytes:
         ) from error
 
 
+# What json cannot write, besides types that it does not know.
+_REASONS = {
+    ValueError: "it has a NaN or an infinity, or contains itself",
+    UnicodeEncodeError: "a text has half of a surrogate pair",
+    RecursionError: "it is nested too deep",
+}
+
+
 def _reason(error: Exception) -> str:
     """Return the error's reason in words that hold no value: json's TypeErrors name the type alone."""
-    return str(error) if isinstance(error, TypeError) else type(error).__name__
+    return str(error) if isinstance(error, TypeError) else _REASONS.get(type(error), type(error).__name__)
 
 
 def _fault(problem: str, cure: str) -> CloudError:

@@ -157,10 +157,19 @@ def test_bytes_of_a_direct_invocation() -> None:
     png = b"\x89PNG\r\n\x1a\n\xff"
     assert returning(png)({}) == {"contentType": "image/png", "value": base64.b64encode(png).decode()}
     assert returning(memoryview(b"\x00"))({})["contentType"] == "application/octet-stream"
-    for result in ({"a": b"x"}, object(), float("nan"), {1: {2}}):
+    itself: list[Any] = []
+    itself.append(itself)
+    for result, reason in (
+        ({"a": b"x"}, "Object of type bytes is not JSON serializable"),
+        (object(), "Object of type object is not JSON serializable"),
+        ({1: {2}}, "Object of type set is not JSON serializable"),
+        (float("nan"), "it has a NaN or an infinity, or contains itself"),
+        (itself, "it has a NaN or an infinity, or contains itself"),
+        ("\ud800", "a text has half of a surrogate pair"),
+    ):
         answer = returning(result)({})
         assert answer["errCode"] == -504002
-        assert "what the function returned is no JSON" in answer["errMsg"]
+        assert f"what the function returned is no JSON ({reason})" in answer["errMsg"]
 
 
 # ---- what comes in
