@@ -32,7 +32,8 @@ def parameters(request: Request, *, strict: bool = True) -> dict[str, Any]:
 
 def _from_body(request: Request, strict: bool) -> Mapping[str, Any]:
     header = Message()
-    header["Content-Type"] = request.content_type.replace("\r", " ").replace("\n", " ")
+    # A header of an event may hold what no HTTP header does: line breaks, half of a surrogate pair.
+    header["Content-Type"] = " ".join(request.content_type.encode("ascii", "replace").decode().splitlines())
     kind = header.get_content_type() if request.content_type else ""
     if request.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise _unreadable("the body is compressed", "send it without Content-Encoding")

@@ -275,10 +275,10 @@ def test_bodies_that_say_little_of_themselves() -> None:
     def keep(event: Any, context: Any) -> None:
         got.append(event)
 
-    for content_type in ("", "text/plain", "application/x-www-form-urlencoded", "application/vnd.api+json"):
+    for content_type in ("", "text/plain", "application/x-www-form-urlencoded", "application/vnd.api+json", "\ud800"):
         assert call(keep, "environ", Sent(b' {"a": "\xe5\x9b\xbe"}', content_type, {"a": "q", "b": "2"})).status == 200
     assert call(keep, "environ", Sent(b"a=1%202&b=", "application/x-www-form-urlencoded")).status == 200
-    assert got == [{"a": "图", "b": "2"}] * 4 + [{"a": "1 2", "b": ""}]
+    assert got == [{"a": "图", "b": "2"}] * 5 + [{"a": "1 2", "b": ""}]
     assert call(keep, "environ", Sent(b"{}", "application/json", headers={"content-encoding": "gzip"})).status == 400
 
 
