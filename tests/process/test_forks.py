@@ -58,6 +58,7 @@ print(json.dumps([sum(right) for right in forked(8, work)]))
 
 TOKEN = """
 instance = cloud.Cloud(backend="wechat", appid="wx1", appsecret="secret", api_base=base, timeout=20)
+instance.warm_up()  # Python itself hangs in a child that was forked while another thread imported a module
 def call():
     return instance.openapi.img.aiCrop(imgUrl="https://example.com/1")["errCode"]
 threads = [threading.Thread(target=call) for _ in range(4)]
@@ -73,6 +74,7 @@ for thread in threads:
 CROPPING = """
 picture = open(photo, "rb").read()
 instance = cloud.Cloud(backend="local")
+instance.warm_up()  # as above: what is imported before the fork is not imported during it
 def call():
     return instance.openapi.img.aiCrop(img=picture, ratios="1,2.35")["errCode"]
 over = threading.Event()
