@@ -3,27 +3,37 @@
 granian closes a connection whose request head does not come within seconds, but does not limit how many one address
 has open. So the worker looks at its own sockets now and then, and closes those that wait: the sockets without a
 request in progress, the oldest first, of an address that has more than its share, and of all when there are too many.
+
+A client that does not take its answer is cut off too: granian holds the answer in memory and waits for ever.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 _FOLDERS = (Path("/proc/self/fd"), Path("/dev/fd"))  # where Linux, and others, list a process' descriptors
+_TCP_INFO = slice(120, 128)  # where tcpi_bytes_acked stands in Linux' struct tcp_info
 _CROWDED = 0.75  # of all connections: beyond this share, waiting ones of any address are closed
 
 
 class Connections:
     """The open connections, and those with a request in progress. For the event loop's thread only."""
 
-    def __init__(self, port: int, most: int, per_address: int) -> None:
-        """Watch the worker's `port`; `most` is how many connections it accepts, `per_address` those of one address."""
+    def __init__(self, port: int, most: int, per_address: int, patience: float = 30) -> None:
+        """Watch the worker's `port`.
+
+        `most` is how many connections it accepts, `per_address` those of one address. `patience` is how many looks find
+        a client that takes nothing of its answer before it is cut off.
+        """
         self._port = port
+        self._patience = patience
+        self._untaken: dict[str, tuple[bytes, int]] = {}  # a peer -> its progress, and the looks that found the same
         self._most = int(most * _CROWDED)
         self._per_address = per_address
         # Requests in progress by peer, address and port, and by address. A client that sends the next request without
@@ -49,8 +59,12 @@ class Connections:
                 del counter[name]
 
     def thin_out(self) -> int:
-        """Close what waits beyond a share; return how many."""
-        open_now = dict(_accepted(self._port))
+        """Close what waits beyond a share, and cut off whoever takes no answer; return how many."""
+        looked = list(_accepted(self._port))
+        open_now = {peer: descriptor for peer, descriptor, _ in looked}
+        self._untaken = {peer: (now, self._looks(peer, now) + 1) for peer, _, now in looked if now}
+        stuck = [peer for peer, (_, looks) in self._untaken.items() if looks > self._patience]
+        cut = sum(_close(open_now[peer], peer) for peer in stuck)
         self._seen = {peer: None for peer in self._seen if peer in open_now} | dict.fromkeys(open_now)
         by_address = Counter(peer.rpartition(":")[0] for peer in open_now)
         too_many = len(open_now) - self._most
@@ -61,17 +75,37 @@ class Connections:
                 continue
             by_address[address] -= 1
             closed += _close(open_now[peer], peer)
-        return closed
+        return closed + cut
+
+    def _looks(self, peer: str, now: bytes) -> int:
+        """Return how many looks in a row have found this progress of a peer."""
+        before, looks = self._untaken.get(peer, (b"", 0))
+        return looks if before == now else 0
 
 
-def _accepted(port: int) -> Iterator[tuple[str, int]]:
-    """Yield the peer and the descriptor of each connection that was accepted on the port."""
+def _accepted(port: int) -> Iterator[tuple[str, int, bytes]]:
+    """Yield of each connection that was accepted on the port the peer, the descriptor and the `_progress`."""
     folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
     for name in os.listdir(folder) if folder else ():  # noqa: PTH208 - names alone: thousands of them
         descriptor = int(name)
         with suppress(OSError), _socket(descriptor) as own:
             if own.family in (socket.AF_INET, socket.AF_INET6) and own.getsockname()[1] == port:
-                yield _peer(own), descriptor
+                yield _peer(own), descriptor, _progress(own)
+
+
+def _progress(own: socket.socket) -> bytes:
+    """Return a value that changes as long as the peer takes its answer.
+
+    It is b"" where the kernel holds nothing for the peer, or is not Linux', which tells.
+    """
+    if sys.platform != "linux":
+        return b""
+    import fcntl
+    import termios
+
+    held: bytes = fcntl.ioctl(own.fileno(), termios.TIOCOUTQ, bytes(4))
+    acknowledged = own.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.stop)[_TCP_INFO]
+    return held + acknowledged if any(held) else b""
 
 
 def _socket(descriptor: int) -> socket.socket:

@@ -203,7 +203,8 @@ def worker(options: Options, port: int = 0, connections: int = _CONNECTIONS, fol
 
         state = State(options, metrics=Metrics(off))
         state.crops.warm_up()
-        return Front(state, create_app(state), Connections(port, connections, options.per_address))
+        watched = Connections(port, connections, options.per_address, options.body_seconds)
+        return Front(state, create_app(state), watched)
     except (CloudError, ImportError) as error:
         facts = (error if isinstance(error, CloudError) else not_loaded("a worker", error)).facts
         sys.exit(f"cloudfn: {facts.problem}; {facts.cure}")

@@ -128,6 +128,32 @@ def test_requests_that_are_sent_without_waiting_take_no_share_for_good(path: str
     assert process.crop()["errcode"] == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a client has not taken")
+def test_a_client_that_takes_no_answer_is_cut_off(serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "large.bin").write_bytes(os.urandom(20_000_000))
+    process = serve("--workers", "1", "--storage", "files", "--body-seconds", "3")
+    asked = {"env": "e", "file_list": [{"fileid": "cloud://e.e/large.bin"}]}
+    told = requests.post(f"{process.url}/tcb/batchdownloadfile?access_token=t", json=asked, timeout=10).json()
+    link = told["file_list"][0]["download_url"]
+    request = f"GET {link.removeprefix(process.url)} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    with process.connect() as deaf, process.connect() as slow:
+        deaf.sendall(request)
+        slow.sendall(request)
+        taken = 0
+        while piece := slow.recv(64 * 1024):  # for some ten seconds, in which the other one is cut off
+            taken += len(piece)
+            time.sleep(0.03)
+            if taken > 20_000_000:
+                break
+        assert taken > 20_000_000
+        received = 0
+        with contextlib.suppress(ConnectionResetError):
+            while piece := deaf.recv(1_000_000):
+                received += len(piece)
+        assert received < 20_000_000
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_a_look_at_the_connections_opens_no_descriptor_for_good() -> None:
     """Files and pipes, which are no connections, are looked at too."""
