@@ -241,6 +241,8 @@ def _checked_base(settings: Settings) -> str:
         host.encode("idna")  # no empty label, none of more than 63 characters
     except ValueError:
         parts, host = urlsplit(""), ""
+    except LookupError:  # a codec that there is no memory to load is unknown to Python
+        raise MemoryError("the codec idna cannot be loaded") from None
     host = host if base.isascii() and base.isprintable() and not set(base) & set(' "<>\\^`{|}%') else ""
     bare = not (parts.username or parts.password or parts.query or parts.fragment)
     safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)) or settings.uses_side_car
