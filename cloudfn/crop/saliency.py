@@ -22,6 +22,7 @@ from cloudfn.crop.convolution import Map, product, sigmoid
 CELLS = 64
 FINE = 2 * CELLS  # edges are measured at twice the resolution
 _STRIP = 6  # cells of the picture's border that are taken as background
+TOP = 0.25  # strength of the top weighting; tests/benchmarks/README.md has the curve between objects and heads
 WIDE = 6  # cells; sigma of the wide blur of a feature
 _FAINT = 0.5  # standard deviation in Lab units: a picture that varies less is flat, from twice as much on it is not
 
@@ -220,7 +221,14 @@ def saliency_map(layers: Layers, model: Weights) -> Map:
         around += np.float32(wider) * feature
     for name, weight in model.places.items():
         local += np.float32(weight) * PLACES[name]
-    saliency = sigmoid(local + wide(around))
+    saliency = top_weighted(sigmoid(local + wide(around)), TOP)
     # A picture that shows nothing has no preferred place, not even the middle or the top.
     evidence = np.clip(layers.lab.std(axis=(1, 2)).max() / _FAINT - 1, 0, 1)
     return np.asarray(saliency * evidence + saliency.mean() * (1 - evidence))
+
+
+def top_weighted(saliency: Map, strength: float) -> Map:
+    """Return each row times 1 - strength x share of the saliency above it: where not all fits, heads count most."""
+    rows = saliency.sum(axis=1)
+    above = (np.cumsum(rows) - rows) / rows.sum()
+    return np.asarray(saliency * (1 - np.float32(strength) * above)[:, None])

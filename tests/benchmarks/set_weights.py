@@ -19,8 +19,9 @@ pictures may have "heads" in meta.json.
 
 What is optimised is what the engine does: for each picture and ratio the window slides over the map, a softmax over
 its positions gives the expected share of the object, of the heads, or the expected intersection over union with the
-person's crop. The network and the logistic model above it are tuned together; what ships is the mean of the weights of
-several runs, which differ in their order and jitter. Maps have 32 x 32 cells meanwhile.
+person's crop. The network and the logistic model above it are tuned together, in several runs, which differ in their
+order and jitter. The mean of what these see teaches as many again (Hinton et al., "Distilling the knowledge in a neural
+network", 2015); what ships is the mean of the weights of the second ones. Maps have 32 x 32 cells meanwhile.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ EPOCHS, BATCH, RATE, DECAY = 10, 64, 1e-3, 1e-3
 START_STEPS, START_RATE, START_DECAY = 60, 0.08, 1e-2  # of the model above the published network
 WEIGHTS = {"objects": 1.0, "people's heads": 0.2, "crops": 0.5, "heads": 0.15, "animals' heads": 0.15}  # of the losses
 PIXELS = 0.2  # weight of the cross-entropy with the mask
+TAUGHT = 1.0  # weight of the cross-entropy with what the first runs see
 TOP = 0.3  # while the weights are set, each row counts less, the more of the map is above it; README.md has the curve
 SOFTNESS = 0.03  # of the softmax, in shares of the saliency
 FEATURES = len(saliency.FEATURES)
@@ -230,6 +232,7 @@ class Trainer:
         owners = np.array([one.photo for one in found])
         self.slides = [torch.tensor(np.flatnonzero(owners == number)) for number in range(len(photos))]
         halves = np.kron(np.eye(SIDE), [[0.5, 0.5]]).astype(np.float32)
+        self.taught: Tensor = None  # saliency of all photographs as the first runs see it, (n, SIDE, SIDE)
         self.grids: dict[int, tuple[Tensor, Tensor]] = {}
         for cells in (saliency.FINE // 8, saliency.FINE // 16):
             enlarging = saliency.between(cells)
@@ -281,6 +284,8 @@ class Trainer:
         masked = self.masked[which]
         if masked.any():
             total += PIXELS * F.binary_cross_entropy_with_logits(logits[masked], self.masks[which[masked]])
+        if self.taught is not None:
+            total += TAUGHT * F.binary_cross_entropy_with_logits(logits, self.taught[which])
         return total
 
     def start(self, which: Tensor, spreads: list[Any]) -> Model:
@@ -329,8 +334,11 @@ class Trainer:
         return model
 
     def fit(self, which: Tensor) -> tuple[Model, list[Any]]:
-        """The mean of the weights of several runs, and the spreads of the maps."""
+        """The mean of the weights of several runs, taught by as many before them, and the spreads of the maps."""
         spreads = self.spreads(which)
+        self.taught = None
+        first = [self.predicted(self.tune(which, spreads, seed), spreads, which) for seed in SEEDS]
+        self.taught = torch.zeros_like(self.masks).index_copy(0, which, torch.sigmoid(sum(first) / len(first)))
         runs = [self.tune(which, spreads, seed) for seed in SEEDS]
         model = runs[0]
         with torch.no_grad():
@@ -459,7 +467,7 @@ def main() -> None:
         return
     model, spreads = trainer.fit(every)
     tuned, weights = trainer.exported(model, spreads)
-    drawn = trainer.free(trainer.predicted(model, spreads, every), every, 0.0)
+    drawn = trainer.free(trainer.predicted(model, spreads, every), every, saliency.TOP)
     convert_networks.save(OUT / "people.npz", tuned)
     weights = weights._replace(margins=fit_margins(*drawn))
     (OUT / "weights.json").write_text(json.dumps(weights._asdict(), indent=1) + "\n")

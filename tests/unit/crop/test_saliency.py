@@ -94,3 +94,8 @@ def test_the_map_of_a_flat_picture_is_flat_and_of_a_faint_one_nearly() -> None:
     faint = picture()
     faint[::2] += 1
     assert saliency_of(faint).std() / saliency_of(faint).mean() < 0.5
+
+
+def test_top_weighting_lowers_each_row_by_what_is_above_it() -> None:
+    weighted = saliency.top_weighted(np.ones((4, 2), dtype=np.float32), 0.8)
+    assert weighted[:, 0] == pytest.approx([1, 0.8, 0.6, 0.4])
