@@ -33,7 +33,12 @@ def add(commands: Any) -> None:
     parser.add_argument("--config", metavar="FILE", help="the config.json that says what the real SDK may call")
     parser.add_argument("--max-bytes", type=number(1, 1 << 30), default=MAX_BYTES, help=f"default: {MAX_BYTES}")
     parser.add_argument("--queue", type=number(1, 1 << 20), default=128, help="calls that a worker keeps; default: 128")
-    parser.add_argument("--body-seconds", type=number(1, 3600), default=30, help="time for a body; default: 30")
+    parser.add_argument(
+        "--body-seconds",
+        type=number(1, 3600),
+        default=30,
+        help="time for a body, and to take some of an answer; default: 30",
+    )
     parser.add_argument("--strict", action="store_true", help="take only tokens issued here for WX_APPID, WX_APPSECRET")
     parser.add_argument(
         "--fault",

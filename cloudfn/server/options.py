@@ -19,10 +19,10 @@ class Options:
     `settings` holds the engine's limits, the allowed hosts, the time for a picture's URL, and with `strict` the appid
     and secret that tokens are issued for. `config` is the config.json that decides what the SDK's endpoint permits;
     with "" every known API is permitted. `queue` is how many calls a worker keeps at a time, `body_seconds` how long a
-    request's body may take, `per_address` how many connections of one address a worker keeps. `quota` is the number of
-    crops a day, None for any number. `storage` is the folder that the server keeps files in, "" for none,
-    `storage_key` signs the links to them. `admin_token` is what a change by the admin surface needs; with "" there is
-    no such surface.
+    request's body may take, and a client take nothing of its answer, `per_address` how many connections of one address
+    a worker keeps. `quota` is the number of crops a day, None for any number. `storage` is the folder that the server
+    keeps files in, "" for none, `storage_key` signs the links to them. `admin_token` is what a change by the admin
+    surface needs; with "" there is no such surface.
     """
 
     settings: Settings = field(default_factory=Settings)
