@@ -10,7 +10,7 @@ from typing import Any
 from cloudfn import invocation, settings
 from cloudfn.call.reply import normalise
 from cloudfn.call.values import Backend, Call, Trace
-from cloudfn.errors import CloudError, setup_error
+from cloudfn.errors import CloudError, not_loaded, setup_error
 from cloudfn.settings import Settings
 
 _log = logging.getLogger("cloudfn")
@@ -49,7 +49,10 @@ def without_engine() -> CloudError:
 def _assembled(options: Settings) -> Backend:
     backend: Backend
     if name_of(options) == "wechat":
-        from cloudfn.backends.wechat import WeChat
+        try:
+            from cloudfn.backends.wechat import WeChat
+        except ImportError as error:
+            raise not_loaded("WeChat's client", error) from error
 
         backend = WeChat(options)
         if options.quota or options.shrink or options.fallback:

@@ -59,6 +59,7 @@ MEMORY = [("memory", spare) for spare in (1, 4, 16, 32)]
 CALLS = """
 import asyncio, json, sys
 import cloudfn as cloud
+from cloudfn import CloudError  # a name of the package is loaded when it is first used
 limit, spare, moment, backend, base, photo = sys.argv[1:]
 spare = int(spare)
 with open(photo, "rb") as file:
@@ -67,7 +68,7 @@ instance = cloud.Cloud(backend=backend, **json.loads(base))
 def told(call):
     try:
         return call()
-    except cloud.CloudError as error:
+    except CloudError as error:
         return error.to_dict()
 def call():
     return instance.openapi.img.aiCrop(img=picture, ratios="1,2.35")
