@@ -67,8 +67,9 @@ class Analysis:
             x, y = (left + right) / 2, (top + bottom) / 2
         else:
             smooth = saliency.blur(self.map.astype(np.float32), _PART)
-            row, column = np.unravel_index(smooth.argmax(), smooth.shape)
-            x, y = (float(at + 0.5) / saliency.CELLS * side for at, side in zip((column, row), self.size, strict=True))
+            peaks = np.argwhere(smooth >= smooth.max() * 0.999) + 0.5  # a plain picture has them everywhere
+            row, column = min(peaks, key=lambda peak: float(((peak - saliency.CELLS / 2) ** 2).sum()))
+            x, y = (float(at) / saliency.CELLS * side for at, side in zip((column, row), self.size, strict=True))
         boxes = [self.boxes(ratio)[0].box for ratio in _FOCAL]
         return Point(
             _within([(box.left, box.right) for box in boxes], x) / self.size.width,

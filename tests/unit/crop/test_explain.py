@@ -80,6 +80,14 @@ def test_a_face_is_whole_wherever_a_window_can_hold_its_head(photo: Callable[[st
     assert cases > 14
 
 
+@pytest.mark.parametrize("size", [(300, 200), (200, 300), (64, 64)])
+def test_the_focal_point_of_a_plain_picture_is_its_middle(size: tuple[int, int]) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", size, (90, 120, 200)).save(file, "PNG")
+    share = find(file.getvalue(), [1]).explain().focal_share
+    assert (share.x, share.y) == pytest.approx((0.5, 0.5), abs=0.02)
+
+
 @pytest.mark.parametrize(
     "name", ["astronaut.jpg", "chelsea.jpg", "camera.jpg", "raccoon-966x728.jpg", "rocket-tall.jpg"]
 )
