@@ -320,7 +320,8 @@ class Cloud:
         retired = None
         with self._lock:
             if self._backend is None or self._backend[0] != in_force:
-                retired, self._backend = self._backend, (in_force, choose(in_force))
+                with forks.held_off():
+                    retired, self._backend = self._backend, (in_force, choose(in_force))
             backend = self._backend[1]
         if retired:
             retired[1].close()

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from cloudfn import crop
+from cloudfn import crop, forks
 from cloudfn.backends.barcodes import check_installed, scan
 from cloudfn.boxes import corners
 from cloudfn.call.media import Bytes
@@ -61,7 +61,8 @@ class Local:
             cure = "use CLOUDFN_BACKEND=wechat for it"
             raise refusal(-604100, "WeChat alone answers this API, the embedded engine does not", cure, api=api)
         try:
-            _ANSWERS[api].check_installed()
+            with forks.held_off():
+                _ANSWERS[api].check_installed()
         except CloudError as error:
             raise named(error, api) from error
 

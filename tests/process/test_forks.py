@@ -128,3 +128,24 @@ def test_while_a_token_is_fetched(permitted: Path, photo: Any, server: Recording
 
 def test_while_threads_crop(permitted: Path, photo: Any) -> None:
     assert run(CROPPING, "", permitted, photo("chelsea.jpg")) == [0] * 25
+
+
+LOADING = """
+from cloudfn import forks
+inside, order = threading.Event(), []
+def load():
+    with forks.held_off():
+        inside.set()
+        time.sleep(0.3)
+        order.append("loaded")
+thread = threading.Thread(target=load)
+thread.start()
+inside.wait()
+print(json.dumps(forked(2, lambda _: order[:1])))
+thread.join()
+"""
+
+
+def test_while_modules_are_loaded(permitted: Path, photo: Any) -> None:
+    """A child would wait for ever for the lock of a module that another thread was loading: the fork waits instead."""
+    assert run(LOADING, "", permitted, photo("chelsea.jpg")) == [["loaded"]] * 3
