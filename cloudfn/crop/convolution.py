@@ -13,6 +13,8 @@ from importlib import resources
 import numpy as np
 import numpy.typing as npt
 
+from cloudfn import forks
+
 Map = npt.NDArray[np.float32]
 
 # OpenBLAS gives a matrix product to several threads from this many multiplications on. For ours, which take
@@ -114,8 +116,10 @@ def sigmoid(values: Map) -> Map:
 @cache
 def network(name: str) -> Mapping[str, Map]:
     """Load the parameters of a network that comes with the package, by name of the layer."""
-    with resources.files("cloudfn.crop").joinpath(f"{name}.npz").open("rb") as file, np.load(file) as arrays:
-        return {key: arrays[key].astype(np.float32) for key in arrays}
+    with forks.held_off():  # reading it loads modules of Python's own
+        path = resources.files("cloudfn.crop").joinpath(f"{name}.npz")
+        with path.open("rb") as file, np.load(file) as arrays:
+            return {key: arrays[key].astype(np.float32) for key in arrays}
 
 
 @cache

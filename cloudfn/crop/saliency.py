@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cloudfn import forks
 from cloudfn.crop import people
 from cloudfn.crop.convolution import Map, product, sigmoid
 
@@ -179,7 +180,8 @@ class Weights(NamedTuple):
 
 @cache
 def weights() -> Weights:
-    return Weights(**json.loads(resources.files("cloudfn.crop").joinpath("weights.json").read_text("utf-8")))
+    with forks.held_off():  # reading it loads modules of Python's own
+        return Weights(**json.loads(resources.files("cloudfn.crop").joinpath("weights.json").read_text("utf-8")))
 
 
 def feature_map(name: str, layers: Layers) -> Map:
