@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from cloudfn.backends import tokens
+from cloudfn.backends import credentials, tokens
 from cloudfn.backends.redaction import redacted
 from cloudfn.backends.retry import Retries
 from cloudfn.call.apis import APIS
@@ -71,7 +71,7 @@ class WeChat:
         self._base = _checked_base(settings)
         self._retries = retries or Retries()
         self._transport = Transport(self._base, proxy=settings.proxy, ca_bundle=settings.ca_bundle)
-        self._tokens = tokens.source(settings, self._ask_for_token)
+        self._tokens = credentials.source(settings, self._ask_for_token)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._base!r})"

@@ -14,7 +14,8 @@ from tests.support.recording import RecordingServer
 # Of the package itself, all that a call to WeChat out of a function needs.
 LOADED = {
     "cloudfn",
-    *("cloudfn.backends", "cloudfn.backends.redaction", "cloudfn.backends.retry", "cloudfn.backends.tokens"),
+    *("cloudfn.backends", "cloudfn.backends.credentials", "cloudfn.backends.redaction", "cloudfn.backends.retry"),
+    "cloudfn.backends.tokens",
     *(
         "cloudfn.backends.wechat",
         "cloudfn.call",
