@@ -163,10 +163,10 @@ class Issued:
                 raise copy.copy(error) from error.__cause__
 
     def renew(self, refused: Token) -> bool:
+        self._forget(refused)  # first: in between another call would take the same token out of the store again
         with self._lock:
             if self._kept and self._kept[0] == refused:
                 self._kept = None
-        self._forget(refused)
         return True
 
     def _fetch(self, pending: Future[Token], api: str, deadline: Deadline) -> Token:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,8 @@ def test_a_function_of_the_readme_answers_with_its_status(permitted: Path) -> No
     assert call(main, "scf_url", Sent(b'{"imgUrl": "https://example.com/a"}', "application/json")).status == 403
 
 
-def test_loading_a_file(tmp_path: Path) -> None:
+def test_loading_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the function's folder comes first in it, for good
     (tmp_path / "helper_of_test.py").write_text("value = 5")
     (tmp_path / "json.py").write_text(
         "import helper_of_test\ndef main(event, context):\n    return helper_of_test.value"

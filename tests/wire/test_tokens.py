@@ -674,6 +674,22 @@ def test_a_thread_that_gives_up_does_not_take_the_others_along(end: BaseExceptio
     assert failures == [end]
 
 
+def test_a_refused_token_is_not_taken_out_of_the_store_again() -> None:
+    """Another thread asks while the refused token is being deleted there: four of 800 calls failed so."""
+    stored = ["old"]
+
+    def forget(_refused: Token) -> None:
+        other = threading.Thread(target=tokens.get, args=("img.aiCrop", Deadline(5)))
+        other.start()
+        other.join()
+        stored.clear()
+
+    tokens = Issued(lambda *_: Issue(Secret("".join(stored) or "new"), 7200), forget=forget)
+    refused = tokens.get("img.aiCrop", Deadline(5))
+    assert tokens.renew(refused)
+    assert tokens.get("img.aiCrop", Deadline(5)).value == Secret("new")
+
+
 def test_a_server_that_never_reads(settings: dict[str, Any]) -> None:
     """The deadline holds for what is sent, too."""
     with socket.create_server(("127.0.0.1", 0)) as deaf:

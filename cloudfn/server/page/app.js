@@ -75,7 +75,7 @@ async function openUrl(url) {
     const blob = await fetchPicture(url);
     let name = new URL(url).pathname.split("/").pop() || "picture";
     try { name = decodeURIComponent(name); } catch { /* not UTF-8 */ }
-    await open([{ name: name.replace(/[\\/]/g, "_"), blob, url }]); // a downloaded archive leads out of no folder
+    await open([{ name: name.replace(/[\\/]/g, "_"), blob, url }]); // no way out of the archive
   } catch (problem) {
     fail(problem, url);
   }
@@ -156,14 +156,14 @@ function showStage() {
 }
 
 async function showStatus() {
-  if (!current) return;
-  const picture = current;
+  const picture = current, line = $("status");
+  if (!picture) return;
   const { answer, milliseconds } = picture;
-  const status = !answer ? "" : t("{w}×{h} pixels · boxes: {boxes} · faces: {faces} · {ms} ms", {
+  const text = !answer ? "" : t("{w}×{h} pixels · boxes: {boxes} · faces: {faces} · {ms} ms", {
     ...answer.wechat.img_size, boxes: answer.wechat.results.length, faces: answer.explain.faces.length, ms: milliseconds,
   });
-  $("status").textContent = status;
-  if (answer && !(await picture.shown) && picture === current) $("status").textContent = `${status} ${t("This browser cannot show this format.")}`;
+  line.textContent = text;
+  if (answer && !(await picture.shown) && picture === current) line.textContent = `${text} ${t("This browser cannot show this format.")}`;
 }
 
 function select(number) {
@@ -227,12 +227,13 @@ function shortened(value) {
 }
 
 function choices(id, names, chosen, choose, labels = {}) {
-  if ($(id).children.length !== names.length) {
+  const buttons = $(id).children;
+  if (buttons.length !== names.length) {
     $(id).replaceChildren(...names.map((name) => h("button", { onclick: () => { choose(name); showCall(); } })));
   }
   names.forEach((name, number) => {
-    $(id).children[number].textContent = labels[name] ?? name;
-    $(id).children[number].ariaPressed = name === chosen;
+    buttons[number].textContent = labels[name] ?? name;
+    buttons[number].ariaPressed = name === chosen;
   });
 }
 

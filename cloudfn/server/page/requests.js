@@ -1,4 +1,4 @@
-// The server's admin surface as people want to see it: what it was asked, and what it shall answer.
+// The admin surface: what the server was asked, and what it shall answer.
 import { $, h, refill } from "./dom.js";
 import { t } from "./i18n.js";
 
