@@ -25,6 +25,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
+from cloudfn.errors import shortage
 from cloudfn.server.metric_files import forget
 
 _log = logging.getLogger("cloudfn.server")
@@ -99,6 +100,14 @@ class Master(MPServer):
         self._due: dict[int, float] = {}  # a worker that is to be started again -> when
         self.answered = False  # a worker was reachable; the caller sets it
         self.failed: int | None = None  # the exit code of a worker that ended before that
+
+    def startup(self, *args: Any, **options: Any) -> None:
+        """Start the workers; raises `CloudError` where there are no descriptors, processes or memory for them."""
+        try:
+            super().startup(*args, **options)  # type: ignore[no-untyped-call]
+        except (OSError, RuntimeError) as error:  # the latter is granian's for its socket
+            self._stop_workers()
+            raise shortage(error) from error
 
     def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
         while not self.interrupt_signal:
