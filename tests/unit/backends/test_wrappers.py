@@ -60,6 +60,19 @@ class Scripted:
         self.closed = True
 
 
+class Held:
+    """An answer that waits until it may come: it has `begun` to be made, and `go` lets it through."""
+
+    def __init__(self, answer: Any) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        self._answer = answer
+
+    def __call__(self, _call: Call) -> Any:
+        self.begun.set()
+        assert self.go.wait(10)
+        return self._answer
+
+
 class Broken(Memory):
     """A store that is down."""
 
@@ -141,59 +154,41 @@ def test_a_result_has_a_life_and_that_of_a_url_is_short() -> None:
 
 
 def test_equal_calls_at_the_same_time_are_one() -> None:
-    begun, go = threading.Event(), threading.Event()
-
-    def wait(_call: Call) -> dict[str, Any]:
-        begun.set()
-        assert go.wait(10)
-        return OK
-
-    backend = Scripted(wait)
+    held = Held(OK)
+    backend = Scripted(held)
     cached = Cached(backend, Memory(), 60, "")
     with ThreadPoolExecutor(16) as pool:
         first = pool.submit(cached, call(), Trace())
-        assert begun.wait(10)
+        assert held.begun.wait(10)
         others = [pool.submit(cached, call(), Trace()) for _ in range(15)]
-        go.set()
+        held.go.set()
         assert [job.result() for job in [first, *others]] == [OK] * 16
     assert len(backend.calls) == 1
 
 
 def test_the_others_do_not_share_a_failure() -> None:
-    begun, go = threading.Event(), threading.Event()
-
-    def fail(_call: Call) -> BaseException:
-        begun.set()
-        assert go.wait(10)
-        return error(-601003)
-
-    backend = Scripted(fail, OK)
+    held = Held(error(-601003))
+    backend = Scripted(held, OK)
     cached = Cached(backend, Memory(), 60, "")
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(cached, call(), Trace())
-        assert begun.wait(10)
+        assert held.begun.wait(10)
         others = [pool.submit(cached, call(), Trace()) for _ in range(3)]
-        go.set()
+        held.go.set()
         assert [job.result() for job in others] == [OK] * 3
         assert isinstance(first.exception(), CloudError)
 
 
 def test_who_waits_for_an_equal_call_waits_until_its_own_deadline() -> None:
-    begun, go = threading.Event(), threading.Event()
-
-    def wait(_call: Call) -> dict[str, Any]:
-        begun.set()
-        assert go.wait(10)
-        return OK
-
-    backend = Scripted(wait)
+    held = Held(OK)
+    backend = Scripted(held)
     cached = Cached(backend, Memory(), 60, "")
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(cached, call(), Trace())
-        assert begun.wait(10)
+        assert held.begun.wait(10)
         with pytest.raises(CloudError, match=r"within 0\.05 seconds") as raised:
             cached(call(deadline=Deadline(0.05)), Trace())
-        go.set()
+        held.go.set()
         assert first.result() == OK
     assert (raised.value.errCode, len(backend.calls)) == (-604102, 1)
 
