@@ -9,7 +9,7 @@ import math
 import re
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -250,7 +250,7 @@ class Cloud:
         Raises `CloudError`: -1 before init, -604100 for an unknown API, -604101 without permission, -401002 and
         -401003 for wrong parameters, then whatever the backend answers.
         """
-        try:
+        with _reported(name):
             arguments = self._initialised(name)
             api = apis.APIS.get(name)
             if api is None:
@@ -267,17 +267,12 @@ class Cloud:
                 backend = storage.Resolved(backend, self._files_for(in_force))
             result = perform(call, backend, convert_case=convert_case)
             return _Unawaited(result) if _in_event_loop() else result
-        except CloudError as error:
-            log_hint(error)
-            raise
-        except _SHORTAGES as error:
-            raise shortage(error, name) from error
 
     def _keep(self, api: str, options: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> Any:
         return _awaited(partial(self._keep_now, api, options, keywords))
 
     def _keep_now(self, api: str, options: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> dict[str, Any]:
-        try:
+        with _reported(api):
             from cloudfn import storage
 
             arguments = self._initialised(api)
@@ -286,11 +281,6 @@ class Cloud:
             call = _of_this_invocation(Call(api, {}), in_force)
             result = storage.perform(call, self._files_for(in_force), parameters)
             return _Unawaited(result) if _in_event_loop() else result
-        except CloudError as error:
-            log_hint(error)
-            raise
-        except _SHORTAGES as error:
-            raise shortage(error, api) from error
 
     def _initialised(self, name: str) -> settings.Arguments:
         if self._arguments is None:
@@ -407,6 +397,18 @@ def _in_event_loop() -> bool:
         return asyncio is not None and asyncio.get_running_loop() is not None
     except RuntimeError:
         return False
+
+
+@contextlib.contextmanager
+def _reported(api: str) -> Iterator[None]:
+    """Log the cure of a block's error; what the process is short of becomes a `CloudError` of this API."""
+    try:
+        yield
+    except CloudError as error:
+        log_hint(error)
+        raise
+    except _SHORTAGES as error:
+        raise shortage(error, api) from error
 
 
 def _of_this_invocation(call: Call, in_force: Settings) -> Call:
