@@ -81,13 +81,17 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _open(address: AddressInfo, options: Sequence[tuple[int, int, int | bytes]], seconds: float) -> socket.socket:
+def _open(
+    address: AddressInfo, options: Sequence[tuple[int, int, int | bytes]], deadline: Deadline, share: float
+) -> socket.socket:
+    """Return a socket to the address, which has this share of the time left to answer."""
     sock = socket.socket(*address[:3])
     try:
         for option in options:
             sock.setsockopt(*option)
-        sock.settimeout(seconds)
+        sock.settimeout(deadline.remaining() * share)
         sock.connect(address[4])
+        sock.settimeout(deadline.remaining())  # ssl applies it to the TLS handshake as a whole
     except BaseException:
         sock.close()
         raise
@@ -101,12 +105,9 @@ def _connect(addresses: Sequence[AddressInfo], options: Sequence[tuple[int, int,
     for tried, address in enumerate(addresses):
         try:
             # A fair share, so that an address that swallows packets leaves time for the next one.
-            sock = _open(address, options, deadline.remaining() / (len(addresses) - tried))
+            return _open(address, options, deadline, 1 / (len(addresses) - tried))
         except OSError as error:
             failure = error
-        else:
-            sock.settimeout(deadline.remaining())  # ssl applies it to the TLS handshake as a whole
-            return sock
     raise failure
 
 

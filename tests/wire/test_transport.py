@@ -26,6 +26,7 @@ from cloudfn.call import media
 from cloudfn.call.naming import near
 from cloudfn.call.values import Deadline
 from cloudfn.invocation import Invocation
+from cloudfn.net import deadline as deadlines
 from cloudfn.net.transport import OutgoingRequest, Transport, TransportError
 from cloudfn.secret import Secret
 from tests.support.recording import OK, RecordingServer, http
@@ -365,3 +366,16 @@ def test_what_is_wrong_is_refused_before_any_network(
     instance = cloud.Cloud(appid="wx1", appsecret="secret", api_base=server.url)
     assert failed(lambda: aicrop(instance, **given)).errCode in (-401002, -401003)
     assert server.connections == 0
+
+
+def test_a_deadline_that_ends_as_the_connection_is_made_leaves_no_socket_open() -> None:
+    times = iter([0.0, 0.0])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()
+        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        with deadlines.enforced(Deadline(1, lambda: next(times, 5.0))), pytest.raises(TimeoutError):
+            deadlines._connect(address, ())
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(5)
+            assert connection.recv(1) == b""
